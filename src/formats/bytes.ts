@@ -1,0 +1,96 @@
+/**
+ * Bounded access to byte arrays. Nothing here reads or writes past an end: a value that does not fit is an error
+ * that names what was read and where. Offsets are in bytes, little endian unless the name says otherwise.
+ */
+
+import { badInput } from './errors.ts';
+
+/** Where something is wrong, for messages: decimal and hex. */
+export function atOffset(offset: number): string {
+  return `at offset ${offset} (0x${offset.toString(16)})`;
+}
+
+export class ByteReader {
+  readonly bytes: Uint8Array;
+  /** What is read, for messages: "superblock", "commit". */
+  readonly what: string;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array, what: string) {
+    this.bytes = bytes;
+    this.what = what;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+
+  #require(offset: number, size: number): void {
+    if (!Number.isSafeInteger(offset) || offset < 0 || size < 0 || offset + size > this.bytes.length) {
+      throw badInput(
+        'truncated',
+        `cannot read ${this.what}: ${size} bytes ${atOffset(offset)} exceed its ${this.bytes.length} bytes`,
+      );
+    }
+  }
+
+  u8(offset: number): number {
+    this.#require(offset, 1);
+    return this.#view.getUint8(offset);
+  }
+
+  u16(offset: number): number {
+    this.#require(offset, 2);
+    return this.#view.getUint16(offset, true);
+  }
+
+  u32(offset: number): number {
+    this.#require(offset, 4);
+    return this.#view.getUint32(offset, true);
+  }
+
+  u32be(offset: number): number {
+    this.#require(offset, 4);
+    return this.#view.getUint32(offset, false);
+  }
+
+  u64(offset: number): bigint {
+    this.#require(offset, 8);
+    return this.#view.getBigUint64(offset, true);
+  }
+
+  u64be(offset: number): bigint {
+    this.#require(offset, 8);
+    return this.#view.getBigUint64(offset, false);
+  }
+
+  /** A view of [start, end), not a copy. */
+  slice(start: number, end: number): Uint8Array {
+    this.#require(start, end - start);
+    return this.bytes.subarray(start, end);
+  }
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** The next multiple of `step` that is not below `value`; exact up to 2^53. */
+export function roundUp(value: number, step: number): number {
+  return Math.ceil(value / step) * step;
+}

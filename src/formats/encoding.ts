@@ -1,0 +1,141 @@
+/**
+ * Byte strings, hex, strict base64 and the printable form of names.
+ *
+ * A byte string is a JavaScript string whose characters are U+0000..U+00FF, one per byte. Linux names, link
+ * targets and xattr names are bytes and need not be UTF-8; as byte strings they compare and sort in byte order
+ * with `<`, work as Map keys, and pass through QuickJS unchanged. They are decoded only where something is printed.
+ */
+
+import { badInput } from './errors.ts';
+
+declare const byteStringBrand: unique symbol;
+export type ByteString = string & { readonly [byteStringBrand]: true };
+
+const CHUNK = 4096;
+
+/** One character per byte. */
+export function toByteString(bytes: Uint8Array): ByteString {
+  let out = '';
+  for (let i = 0; i < bytes.length; i += CHUNK) {
+    out += String.fromCharCode(...bytes.subarray(i, i + CHUNK));
+  }
+  return out as ByteString;
+}
+
+/** One byte per character. The caller guarantees a byte string; higher characters would be cut. */
+export function fromByteString(text: ByteString): Uint8Array {
+  const out = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+  return out;
+}
+
+/** An ASCII literal as a byte string. Throws on anything else, so that no UTF-16 text slips in. */
+export function ascii(text: string): ByteString {
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) > 0x7f) throw badInput('not-ascii', `cannot use "${text}" as ASCII text`);
+  }
+  return text as ByteString;
+}
+
+const HEX = '0123456789abcdef';
+
+/** Lower-case hex, two digits per byte. */
+export function hex(bytes: Uint8Array): string {
+  let out = '';
+  for (const byte of bytes) out += HEX.charAt(byte >> 4) + HEX.charAt(byte & 15);
+  return out;
+}
+
+/** Lower-case hex only; `what` names the value in the error. */
+export function parseHex(text: string, what: string): Uint8Array {
+  const out = new Uint8Array(text.length >> 1);
+  for (let i = 0; i < out.length; i++) {
+    const high = HEX.indexOf(text.charAt(2 * i));
+    const low = HEX.indexOf(text.charAt(2 * i + 1));
+    if (high < 0 || low < 0) throw badInput('hex-malformed', `cannot read ${what}: not lower-case hex`);
+    out[i] = high * 16 + low;
+  }
+  if (text.length % 2 !== 0) throw badInput('hex-malformed', `cannot read ${what}: odd number of hex digits`);
+  return out;
+}
+
+/** True for 64 lower-case hex digits: an ostree checksum. */
+export function isChecksum(text: string): boolean {
+  if (text.length !== 64) return false;
+  for (let i = 0; i < 64; i++) if (!HEX.includes(text.charAt(i))) return false;
+  return true;
+}
+
+const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+
+/** RFC 4648 section 4, with padding, no line breaks. */
+export function base64(bytes: Uint8Array): string {
+  let out = '';
+  for (let i = 0; i < bytes.length; i += 3) {
+    const b0 = bytes[i] ?? 0;
+    const b1 = bytes[i + 1] ?? 0;
+    const b2 = bytes[i + 2] ?? 0;
+    out += BASE64.charAt(b0 >> 2) + BASE64.charAt(((b0 & 3) << 4) | (b1 >> 4));
+    out += i + 1 < bytes.length ? BASE64.charAt(((b1 & 15) << 2) | (b2 >> 6)) : '=';
+    out += i + 2 < bytes.length ? BASE64.charAt(b2 & 63) : '=';
+  }
+  return out;
+}
+
+/** The only accepted form is the one that `base64()` writes: padded, no white space, unused bits zero. */
+export function parseBase64(text: string, what: string): Uint8Array {
+  const body = text.endsWith('==') ? text.length - 2 : text.endsWith('=') ? text.length - 1 : text.length;
+  const out = new Uint8Array(Math.floor((body * 3) / 4));
+  let bits = 0;
+  let pending = 0;
+  let at = 0;
+  for (let i = 0; i < body; i++) {
+    const value = BASE64.indexOf(text.charAt(i));
+    if (value < 0) throw badInput('base64-malformed', `cannot read ${what}: not base64 at character ${i}`);
+    pending = ((pending << 6) | value) & 0xfff;
+    bits += 6;
+    if (bits >= 8) {
+      bits -= 8;
+      out[at++] = (pending >> bits) & 0xff;
+    }
+  }
+  if (text.length % 4 !== 0 || base64(out) !== text) {
+    throw badInput('base64-malformed', `cannot read ${what}: not canonical base64`);
+  }
+  return out;
+}
+
+/** For messages: printable ASCII as it is, everything else (quotes, backslash too) as \xHH; cut after 200 bytes. */
+export function printable(text: string): string {
+  let out = '';
+  for (let i = 0; i < text.length && i < 200; i++) {
+    const code = text.charCodeAt(i);
+    out += code > 0x20 && code < 0x7f && code !== 0x5c && code !== 0x22 ? text.charAt(i) : escapeByte(code);
+  }
+  return text.length > 200 ? `${out}...` : out;
+}
+
+function escapeByte(code: number): string {
+  return code > 0xff ? '?' : `\\x${HEX.charAt(code >> 4)}${HEX.charAt(code & 15)}`;
+}
+
+/** UTF-8 bytes of text written by us (messages, base64, hex). Lone surrogates become U+FFFD. */
+export function utf8(text: string): Uint8Array {
+  const out: number[] = [];
+  for (const char of text) {
+    let code = char.codePointAt(0) ?? 0;
+    if (code >= 0xd800 && code <= 0xdfff) code = 0xfffd;
+    if (code < 0x80) out.push(code);
+    else if (code < 0x800) out.push(0xc0 | (code >> 6), 0x80 | (code & 63));
+    else if (code < 0x10000) out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+    else {
+      out.push(
+        0xf0 | (code >> 18),
+        0x80 | ((code >> 12) & 63),
+        0x80 | ((code >> 6) & 63),
+        0x80 | (code & 63),
+      );
+    }
+  }
+  return new Uint8Array(out);
+}

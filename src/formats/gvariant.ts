@@ -1,0 +1,395 @@
+/**
+ * GVariant, the serialisation of ostree's metadata objects (GVariant specification, section 2 "The serialisation
+ * format"; little endian), in normal form only: what `decode` accepts, `encode` writes back byte for byte, so no
+ * two byte strings mean the same value. Everything is bounded: the depth of a type, the number of values, every
+ * offset. A variant (`v`) stays unopened until somebody asks for its type. Runs in the initramfs: kept small.
+ *
+ * Left out: maybe, double, handle, object path and signature types are recognised inside `v`, but not decoded.
+ */
+
+import { ByteReader, concatBytes, roundUp } from './bytes.ts';
+import { type ByteString, fromByteString, printable, toByteString } from './encoding.ts';
+import { badInput } from './errors.ts';
+
+/** An unopened `v`: the type it names and its serialised bytes. */
+export interface VariantValue {
+  readonly type: string;
+  readonly data: Uint8Array;
+}
+
+/** `a{sv}`, in the order of the bytes. Duplicate keys are refused, so a lookup has one answer. */
+export type Vardict = ReadonlyMap<ByteString, VariantValue>;
+
+export type Value =
+  | number
+  | bigint
+  | boolean
+  | ByteString
+  | Uint8Array
+  | VariantValue
+  | Vardict
+  | readonly Value[];
+
+interface Basic {
+  y: number;
+  n: number;
+  q: number;
+  i: number;
+  u: number;
+  b: boolean;
+  t: bigint;
+  x: bigint;
+  s: ByteString;
+  v: VariantValue;
+}
+
+/** The TypeScript type of one GVariant type at the head of T, and what follows it. */
+type Head<T extends string> = T extends `ay${infer Rest}`
+  ? [Uint8Array, Rest]
+  : T extends `a{sv}${infer Rest}`
+    ? [Vardict, Rest]
+    : T extends `a${infer Item}`
+      ? Head<Item> extends [infer V, infer Rest]
+        ? [readonly V[], Rest]
+        : never
+      : T extends `(${infer Items}`
+        ? Members<Items, []>
+        : T extends `${infer Code extends keyof Basic}${infer Rest}`
+          ? [Basic[Code], Rest]
+          : never;
+type Members<T extends string, Done extends readonly unknown[]> = T extends `)${infer Rest}`
+  ? [Done, Rest]
+  : Head<T> extends [infer V, infer Rest extends string]
+    ? Members<Rest, readonly [...Done, V]>
+    : never;
+
+/** `(sayay)` gives `readonly [ByteString, Uint8Array, Uint8Array]`. */
+export type ValueOf<T extends string> = Head<T> extends [infer V, ''] ? V : never;
+
+interface Type {
+  /** The type's first character. */
+  readonly code: string;
+  readonly align: number;
+  /** Bytes of a value, 0 when that varies. */
+  readonly size: number;
+  readonly items: readonly Type[];
+}
+
+const MAX_TYPE_DEPTH = 16;
+const MAX_TYPE_LENGTH = 255;
+/** Values that one decode may make unless the caller allows more; a commit of a real system has some tens. */
+const MAX_VALUES = 16384;
+
+const FIXED_SIZES = 'yb..nqiuhxtd';
+
+function fixedSize(code: string): number {
+  const at = FIXED_SIZES.indexOf(code);
+  if (at < 0) return 0;
+  return at < 4 ? 1 : at < 6 ? 2 : at < 9 ? 4 : 8;
+}
+
+/** Compiles a type string; `what` is named when it is not one complete type. */
+function parseType(text: string, what: string): Type {
+  let at = 0;
+  function fail(): never {
+    throw badInput('gvariant-malformed', `cannot read ${what}: "${printable(text)}" is not a GVariant type`);
+  }
+  function one(depth: number): Type {
+    const code = text.charAt(at++);
+    if (code === '' || depth > MAX_TYPE_DEPTH) fail();
+    const size = code === '.' ? 0 : fixedSize(code);
+    if (size > 0) return { code, align: size, size, items: [] };
+    if (code === 's' || code === 'o' || code === 'g') return { code, align: 1, size: 0, items: [] };
+    if (code === 'v') return { code, align: 8, size: 0, items: [] };
+    if (code === 'a' || code === 'm') {
+      const item = one(depth + 1);
+      return { code, align: item.align, size: 0, items: [item] };
+    }
+    if (code !== '(' && code !== '{') fail();
+    const close = code === '(' ? ')' : '}';
+    const items: Type[] = [];
+    while (text.charAt(at) !== close) items.push(one(depth + 1));
+    at++;
+    if (code === '{' && (items.length !== 2 || 'av({m'.includes(items[0]?.code ?? 'a'))) fail();
+    return tuple(code, items);
+  }
+  const type = text.length > MAX_TYPE_LENGTH ? fail() : one(0);
+  if (at !== text.length) fail();
+  return type;
+}
+
+function tuple(code: string, items: readonly Type[]): Type {
+  let align = 1;
+  let size = 0;
+  let fixed = true;
+  for (const item of items) {
+    align = Math.max(align, item.align);
+    size = roundUp(size, item.align) + item.size;
+    if (item.size === 0) fixed = false;
+  }
+  // The empty tuple takes one byte, so that arrays of it can be counted (specification, 2.4.4).
+  return { code, align, size: fixed ? roundUp(Math.max(size, 1), align) : 0, items };
+}
+
+/** Bytes of one framing offset in a container of `body` bytes and `count` offsets: the smallest that fits. */
+function offsetSize(body: number, count: number): number {
+  return body + count <= 0xff ? 1 : body + 2 * count <= 0xffff ? 2 : 4;
+}
+
+/** Strict UTF-8, as GLib requires of strings: no overlong forms, no surrogates, nothing above U+10FFFF. */
+function isUtf8(bytes: Uint8Array): boolean {
+  let at = 0;
+  while (at < bytes.length) {
+    const first = bytes[at++] ?? 0;
+    if (first < 0x80) continue;
+    const more = first >= 0xc2 && first <= 0xdf ? 1 : first >= 0xe0 && first <= 0xef ? 2 : 3;
+    if (more === 3 && (first < 0xf0 || first > 0xf4)) return false;
+    const second = bytes[at] ?? 0;
+    if (first === 0xe0 && second < 0xa0) return false;
+    if (first === 0xed && second > 0x9f) return false;
+    if (first === 0xf0 && second < 0x90) return false;
+    if (first === 0xf4 && second > 0x8f) return false;
+    for (let i = 0; i < more; i++) if (((bytes[at++] ?? 0) & 0xc0) !== 0x80) return false;
+  }
+  return true;
+}
+
+class Decoder extends ByteReader {
+  readonly type: string;
+  #valuesLeft: number;
+
+  constructor(bytes: Uint8Array, what: string, type: string, maxValues: number) {
+    super(bytes, what);
+    this.type = type;
+    this.#valuesLeft = maxValues;
+  }
+
+  fail(fact: string, offset: number): never {
+    throw badInput(
+      'gvariant-malformed',
+      `cannot read ${this.what}: ${fact} at offset ${offset} (0x${offset.toString(16)}), not ${this.type} in normal form`,
+    );
+  }
+
+  /** Charged before anything is allocated. */
+  charge(count: number, offset: number): void {
+    this.#valuesLeft -= count;
+    if (this.#valuesLeft < 0) this.fail('too many values', offset);
+  }
+
+  offset(at: number, size: number): number {
+    return size === 1 ? this.u8(at) : size === 2 ? this.u16(at) : this.u32(at);
+  }
+
+  /** The aligned start of the next child; the padding before it must be zero. */
+  skip(at: number, align: number, limit: number): number {
+    const start = roundUp(at, align);
+    if (start > limit) this.fail('a value reaches past its container', at);
+    this.zero(at, start);
+    return start;
+  }
+
+  zero(from: number, to: number): void {
+    for (let i = from; i < to; i++) if (this.bytes[i] !== 0) this.fail('padding is not zero', i);
+  }
+
+  value(type: Type, start: number, end: number): Value {
+    if (type.size > 0 && end - start !== type.size)
+      this.fail(`${end - start} bytes for "${type.code}"`, start);
+    switch (type.code) {
+      case 'y':
+        return this.u8(start);
+      case 'b': {
+        const byte = this.u8(start);
+        if (byte > 1) this.fail(`boolean ${byte}`, start);
+        return byte === 1;
+      }
+      case 'q':
+        return this.u16(start);
+      case 'n':
+        return (this.u16(start) << 16) >> 16;
+      case 'u':
+        return this.u32(start);
+      case 'i':
+        return this.u32(start) | 0;
+      case 't':
+        return this.u64(start);
+      case 'x': {
+        const bits = this.u64(start);
+        return bits < 1n << 63n ? bits : bits - (1n << 64n);
+      }
+      case 's':
+        return this.string(start, end);
+      case 'v':
+        return this.variant(start, end);
+      case 'a':
+        return this.array(type, start, end);
+      case '(':
+      case '{':
+        return this.tuple(type, start, end);
+      default:
+        return this.fail(`unsupported type "${type.code}"`, start);
+    }
+  }
+
+  string(start: number, end: number): ByteString {
+    const text = this.slice(start, Math.max(start, end - 1));
+    if (end === start || this.bytes[end - 1] !== 0 || text.includes(0) || !isUtf8(text)) {
+      this.fail('a string that is not NUL-terminated UTF-8', start);
+    }
+    return toByteString(text);
+  }
+
+  variant(start: number, end: number): VariantValue {
+    const nul = this.slice(Math.max(start, end - MAX_TYPE_LENGTH - 1), end).lastIndexOf(0);
+    if (nul < 0) this.fail('a variant without type', start);
+    const at = Math.max(start, end - MAX_TYPE_LENGTH - 1) + nul;
+    const type: string = toByteString(this.slice(at + 1, end));
+    parseType(type, this.what);
+    return { type, data: this.slice(start, at) };
+  }
+
+  array(type: Type, start: number, end: number): Value {
+    const item = type.items[0] as Type;
+    if (item.code === 'y') return this.slice(start, end);
+    const out: Value[] = [];
+    if (item.size > 0) {
+      if ((end - start) % item.size !== 0) this.fail(`${end - start} bytes for an array`, start);
+      this.charge((end - start) / item.size, start);
+      for (let at = start; at < end; at += item.size) out.push(this.value(item, at, at + item.size));
+    } else if (end > start) {
+      this.elements(item, start, end, out);
+    }
+    const isVardict = item.code === '{' && item.items[0]?.code === 's' && item.items[1]?.code === 'v';
+    return isVardict ? this.vardict(out as [ByteString, VariantValue][], start) : out;
+  }
+
+  elements(item: Type, start: number, end: number, out: Value[]): void {
+    const width = offsetSize(end - start, 0);
+    const body = this.offset(end - width, width);
+    const table = start + body;
+    const count = (end - table) / width;
+    if (count < 1 || !Number.isInteger(count) || offsetSize(body, count) !== width) {
+      this.fail('a bad offset table', start);
+    }
+    this.charge(count, start);
+    let at = start;
+    for (let i = 0; i < count; i++) {
+      const from = this.skip(at, item.align, table);
+      at = start + this.offset(table + i * width, width);
+      if (at < from || at > table) this.fail('a bad framing offset', table + i * width);
+      out.push(this.value(item, from, at));
+    }
+  }
+
+  vardict(entries: readonly [ByteString, VariantValue][], start: number): Vardict {
+    const out = new Map<ByteString, VariantValue>(entries);
+    if (out.size !== entries.length) this.fail('a duplicate key in a dictionary', start);
+    return out;
+  }
+
+  tuple(type: Type, start: number, end: number): Value {
+    const { items, size } = type;
+    const count = items.filter((item, i) => item.size === 0 && i < items.length - 1).length;
+    const width = offsetSize(end - start, 0);
+    const bodyEnd = end - count * width;
+    if (bodyEnd < start || (count > 0 && offsetSize(bodyEnd - start, count) !== width)) {
+      this.fail('a bad offset table', start);
+    }
+    this.charge(items.length, start);
+    const out: Value[] = [];
+    let at = start;
+    let table = end;
+    for (const [i, item] of items.entries()) {
+      const from = this.skip(at, item.align, bodyEnd);
+      if (item.size > 0) at = from + item.size;
+      else if (i === items.length - 1) at = bodyEnd;
+      else at = start + this.offset((table -= width), width);
+      if (at < from || at > bodyEnd) this.fail('a bad framing offset', table);
+      out.push(this.value(item, from, at));
+    }
+    if (size > 0) this.zero(at, end);
+    else if (at !== bodyEnd) this.fail('unused bytes', at);
+    return out;
+  }
+}
+
+/**
+ * The value that `bytes` serialise, as views into `bytes`, not copies. Throws `gvariant-malformed` unless they are
+ * the normal form. `what` names them in errors; `maxValues` bounds how many values are made.
+ */
+export function decode<T extends string>(
+  type: T,
+  bytes: Uint8Array,
+  what: string,
+  maxValues: number = MAX_VALUES,
+): ValueOf<T> {
+  const decoder = new Decoder(bytes, what, type, maxValues);
+  return decoder.value(parseType(type, what), 0, bytes.length) as ValueOf<T>;
+}
+
+/** The value in `variant` if it is of this very type; `what` names it in the error. */
+export function openVariant<T extends string>(variant: VariantValue, type: T, what: string): ValueOf<T> {
+  if (variant.type !== type) {
+    throw badInput(
+      'gvariant-type',
+      `cannot read ${what}: it is of type "${variant.type}", expected "${type}"`,
+    );
+  }
+  return decode(type, variant.data, what);
+}
+
+/** A `v` that holds `value`. */
+export function makeVariant<T extends string>(type: T, value: ValueOf<T>): VariantValue {
+  return { type, data: encode(type, value) };
+}
+
+/** The normal form of `value`. The caller guarantees that the value is of the type. */
+export function encode<T extends string>(type: T, value: ValueOf<T>): Uint8Array {
+  return encodeValue(parseType(type, 'type'), value as Value);
+}
+
+function encodeValue(type: Type, value: Value): Uint8Array {
+  if (type.code === 's') return concatBytes([fromByteString(value as ByteString), new Uint8Array(1)]);
+  if (type.code === 'v') {
+    const { type: inner, data } = value as VariantValue;
+    return concatBytes([data, new Uint8Array(1), fromByteString(inner as ByteString)]);
+  }
+  if (value instanceof Uint8Array) return value;
+  if (type.code === 'a') {
+    const item = type.items[0] as Type;
+    const values = value instanceof Map ? [...value] : (value as readonly Value[]);
+    return encodeContainer(
+      type,
+      values.map(() => item),
+      values,
+    );
+  }
+  if (type.code === '(' || type.code === '{')
+    return encodeContainer(type, type.items, value as readonly Value[]);
+  const out = new Uint8Array(type.size);
+  let rest = BigInt(value as number | bigint | boolean);
+  for (let i = 0; i < out.length; i++, rest >>= 8n) out[i] = Number(rest & 0xffn);
+  return out;
+}
+
+function encodeContainer(type: Type, items: readonly Type[], values: readonly Value[]): Uint8Array {
+  const parts: Uint8Array[] = [];
+  const ends: number[] = [];
+  let at = 0;
+  for (const [i, item] of items.entries()) {
+    const part = encodeValue(item, values[i] as Value);
+    const start = roundUp(at, item.align);
+    parts.push(new Uint8Array(start - at), part);
+    at = start + part.length;
+    if (item.size === 0 && (type.code === 'a' || i < items.length - 1)) ends.push(at);
+  }
+  if (type.size > 0) parts.push(new Uint8Array(type.size - at));
+  if (type.code !== 'a') ends.reverse();
+  const width = offsetSize(at, ends.length);
+  const table = new Uint8Array(ends.length * width);
+  for (const [i, end] of ends.entries()) {
+    for (let byte = 0; byte < width; byte++) table[i * width + byte] = (end / 2 ** (8 * byte)) & 0xff;
+  }
+  return concatBytes([...parts, table]);
+}

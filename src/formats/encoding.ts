@@ -139,3 +139,21 @@ export function utf8(text: string): Uint8Array {
   }
   return new Uint8Array(out);
 }
+
+/** Strict UTF-8, as GLib requires of text: no overlong forms, no surrogates, nothing above U+10FFFF. */
+export function isUtf8(bytes: Uint8Array): boolean {
+  let at = 0;
+  while (at < bytes.length) {
+    const first = bytes[at++] ?? 0;
+    if (first < 0x80) continue;
+    const more = first >= 0xc2 && first <= 0xdf ? 1 : first >= 0xe0 && first <= 0xef ? 2 : 3;
+    if (more === 3 && (first < 0xf0 || first > 0xf4)) return false;
+    const second = bytes[at] ?? 0;
+    if (first === 0xe0 && second < 0xa0) return false;
+    if (first === 0xed && second > 0x9f) return false;
+    if (first === 0xf0 && second < 0x90) return false;
+    if (first === 0xf4 && second > 0x8f) return false;
+    for (let i = 0; i < more; i++) if (((bytes[at++] ?? 0) & 0xc0) !== 0x80) return false;
+  }
+  return true;
+}

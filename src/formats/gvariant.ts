@@ -8,7 +8,7 @@
  */
 
 import { ByteReader, concatBytes, roundUp } from './bytes.ts';
-import { type ByteString, fromByteString, printable, toByteString } from './encoding.ts';
+import { type ByteString, fromByteString, isUtf8, printable, toByteString } from './encoding.ts';
 import { badInput } from './errors.ts';
 
 /** An unopened `v`: the type it names and its serialised bytes. */
@@ -134,24 +134,6 @@ function tuple(code: string, items: readonly Type[]): Type {
 /** Bytes of one framing offset in a container of `body` bytes and `count` offsets: the smallest that fits. */
 function offsetSize(body: number, count: number): number {
   return body + count <= 0xff ? 1 : body + 2 * count <= 0xffff ? 2 : 4;
-}
-
-/** Strict UTF-8, as GLib requires of strings: no overlong forms, no surrogates, nothing above U+10FFFF. */
-function isUtf8(bytes: Uint8Array): boolean {
-  let at = 0;
-  while (at < bytes.length) {
-    const first = bytes[at++] ?? 0;
-    if (first < 0x80) continue;
-    const more = first >= 0xc2 && first <= 0xdf ? 1 : first >= 0xe0 && first <= 0xef ? 2 : 3;
-    if (more === 3 && (first < 0xf0 || first > 0xf4)) return false;
-    const second = bytes[at] ?? 0;
-    if (first === 0xe0 && second < 0xa0) return false;
-    if (first === 0xed && second > 0x9f) return false;
-    if (first === 0xf0 && second < 0x90) return false;
-    if (first === 0xf4 && second > 0x8f) return false;
-    for (let i = 0; i < more; i++) if (((bytes[at++] ?? 0) & 0xc0) !== 0x80) return false;
-  }
-  return true;
 }
 
 class Decoder extends ByteReader {
@@ -304,7 +286,10 @@ class Decoder extends ByteReader {
       const from = this.skip(at, item.align, bodyEnd);
       if (item.size > 0) at = from + item.size;
       else if (i === items.length - 1) at = bodyEnd;
-      else at = start + this.offset((table -= width), width);
+      else {
+        table -= width;
+        at = start + this.offset(table, width);
+      }
       if (at < from || at > bodyEnd) this.fail('a bad framing offset', table);
       out.push(this.value(item, from, at));
     }

@@ -1,0 +1,275 @@
+/**
+ * The composefs dump text: one line per name, as `mkcomposefs --from-file` reads it. Source: composefs-dump(5).
+ * Host only: uses regular expressions, which the initramfs's runtime does not have.
+ *
+ * Stricter than libcomposefs where that reads garbage: a malformed GID or RDEV and a digest that is not 64 hex digits
+ * are errors.
+ */
+
+import { type ByteString, fromByteString, printable, toByteString } from './encoding.ts';
+import { direntType } from './erofs-layout.ts';
+import { badInput, type SealrootError } from './errors.ts';
+import {
+  isValidName,
+  MAX_CONTENT_BYTES,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  type TreeNode,
+} from './tree.ts';
+
+const FIXED_FIELDS = 11;
+const PATH = 0;
+const SIZE = 1;
+const MODE = 2;
+const NLINK = 3;
+const UID = 4;
+const GID = 5;
+const RDEV = 6;
+const MTIME = 7;
+const PAYLOAD = 8;
+const CONTENT = 9;
+const DIGEST = 10;
+/** libcomposefs's bound on the text of all xattrs of a line. */
+const MAX_XATTR_TEXT = 65535;
+
+interface Parser {
+  line: number;
+  root: TreeNode | undefined;
+  directories: Map<string, TreeNode>;
+  links: { node: TreeNode; target: ByteString; line: number }[];
+  mtimes: Map<string, [bigint, number]>;
+}
+
+function malformed(parser: { line: number }, what: string, fact: string): SealrootError {
+  return badInput('dump-malformed', `cannot read dump line ${parser.line}: ${what} ${fact}`);
+}
+
+/** The tree of a dump. Links may name targets of later lines. What the image format cannot hold, `validateTree` refuses. */
+export function parseDump(bytes: Uint8Array): TreeNode {
+  const text = toByteString(bytes);
+  const parser: Parser = { line: 0, root: undefined, directories: new Map(), links: [], mtimes: new Map() };
+  for (let start = 0; start < text.length; ) {
+    let end = text.indexOf('\n', start);
+    if (end < 0) end = text.length;
+    parser.line++;
+    parseLine(parser, text, start, end);
+    start = end + 1;
+  }
+  if (parser.root === undefined) throw badInput('dump-malformed', 'cannot read dump: it has no line for /');
+  for (const link of parser.links) link.node.hardlink = findTarget(parser, parser.root, link);
+  return parser.root;
+}
+
+function parseLine(parser: Parser, text: ByteString, start: number, end: number): void {
+  const fields: string[] = [];
+  let at = start;
+  while (fields.length < FIXED_FIELDS && at <= end) {
+    let stop = text.indexOf(' ', at);
+    if (stop < 0 || stop > end) stop = end;
+    fields.push(text.slice(at, stop));
+    at = stop + 1;
+  }
+  if (text.slice(start, end).includes('\0')) throw malformed(parser, 'byte', 'NUL is not allowed');
+  const node = parseNode(parser, fields);
+  addNode(parser, node, cutAtNul(unescape(parser, fields[PATH] ?? '', 'path')));
+  if (at < end && !(fields[MODE] ?? '').startsWith('@')) parseXattrs(parser, node, text.slice(at, end));
+}
+
+function parseNode(parser: Parser, fields: readonly string[]): TreeNode {
+  const modeField = fields[MODE] ?? '';
+  const isLink = modeField.startsWith('@');
+  const mode = parseMode(parser, isLink ? modeField.slice(1) : modeField);
+  const type = mode & S_IFMT;
+  if (isLink) return parseLink(parser, mode, fields);
+  const [mtimeSec, mtimeNsec] = parseMtime(parser, fields[MTIME] ?? '');
+  const size = parseInteger(parser, fields[SIZE], 'size');
+  const rdev = parseU32(parser, fields[RDEV], 'device number');
+  const node: TreeNode = {
+    mode,
+    uid: parseU32(parser, fields[UID], 'uid'),
+    gid: parseU32(parser, fields[GID], 'gid'),
+    rdev: type === S_IFCHR || type === S_IFBLK ? rdev : 0,
+    nlink: parseU32(parser, fields[NLINK], 'nlink'),
+    size,
+    mtimeSec,
+    mtimeNsec,
+    xattrs: new Map(),
+  };
+  if (type === S_IFDIR) node.children = new Map();
+  const payload = optional(parser, fields[PAYLOAD], 'payload');
+  if (type === S_IFLNK) {
+    node.payload = cutAtNul(payload ?? '');
+    node.size = node.payload.length;
+  } else if (type === S_IFREG && payload) {
+    node.payload = cutAtNul(payload);
+  }
+  parseContent(parser, node, fields, size);
+  return node;
+}
+
+function parseContent(parser: Parser, node: TreeNode, fields: readonly string[], size: number): void {
+  const isFile = (node.mode & S_IFMT) === S_IFREG;
+  const content = optional(parser, fields[CONTENT], 'content');
+  if (content !== undefined) {
+    if (content.length !== size) {
+      throw malformed(parser, 'content', `has ${content.length} bytes, expected the size field's ${size}`);
+    }
+    if (content.length > MAX_CONTENT_BYTES && (node.mode & S_IFMT) !== S_IFLNK) {
+      throw malformed(parser, 'content', `has ${content.length} bytes, more than ${MAX_CONTENT_BYTES}`);
+    }
+    if (content !== '' && isFile) node.content = fromByteString(content as ByteString);
+  }
+  const digest = optional(parser, fields[DIGEST], 'digest');
+  if (digest !== undefined && isFile) node.digest = parseDigest(parser, cutAtNul(digest));
+}
+
+function parseLink(parser: Parser, mode: number, fields: readonly string[]): TreeNode {
+  if ((mode & S_IFMT) === S_IFDIR) throw malformed(parser, 'mode', 'makes a hard link of a directory');
+  const target = optional(parser, fields[PAYLOAD], 'link target');
+  if (target === undefined) throw malformed(parser, 'payload', 'is missing in a hard link');
+  const node: TreeNode = {
+    mode,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    nlink: 1,
+    size: 0,
+    mtimeSec: 0n,
+    mtimeNsec: 0,
+    xattrs: new Map(),
+  };
+  parser.links.push({ node, target: cutAtNul(target), line: parser.line });
+  return node;
+}
+
+function addNode(parser: Parser, node: TreeNode, path: ByteString): void {
+  if (path === '/') {
+    if (parser.root !== undefined) throw malformed(parser, 'path', '/ stands on an earlier line, too');
+    if ((node.mode & S_IFMT) !== S_IFDIR) throw malformed(parser, 'path', '/ is not a directory');
+    parser.root = node;
+    parser.directories.set('', node);
+    return;
+  }
+  if (parser.root === undefined) throw malformed(parser, 'path', `"${printable(path)}" stands before /`);
+  const full = (path.startsWith('/') ? '' : '/') + (path.includes('//') ? path.replace(/\/+/g, '/') : path);
+  const slash = full.lastIndexOf('/');
+  const parent = parser.directories.get(full.slice(0, slash));
+  const name = full.slice(slash + 1) as ByteString;
+  if (parent?.children === undefined) {
+    throw malformed(parser, 'path', `"${printable(path)}" has no parent directory on an earlier line`);
+  }
+  if (!isValidName(name)) throw malformed(parser, 'path', `"${printable(path)}" does not end in a file name`);
+  if (parent.children.has(name)) throw malformed(parser, 'path', `"${printable(path)}" is repeated`);
+  parent.children.set(name, node);
+  if (node.children !== undefined) parser.directories.set(full, node);
+}
+
+function findTarget(parser: Parser, root: TreeNode, link: Parser['links'][number]): TreeNode {
+  let node: TreeNode | undefined = root;
+  for (const name of link.target.split('/')) {
+    if (name !== '') node = node?.children?.get(name as ByteString);
+  }
+  if (node === undefined || node === link.node) {
+    const fact = node === undefined ? 'does not exist' : 'is the link itself';
+    throw malformed({ line: link.line }, 'hard link target', `"${printable(link.target)}" ${fact}`);
+  }
+  parser.line = link.line;
+  return node;
+}
+
+function parseXattrs(parser: Parser, node: TreeNode, text: string): void {
+  if (text.length > MAX_XATTR_TEXT) {
+    throw malformed(parser, 'xattrs', `have ${text.length} bytes, more than ${MAX_XATTR_TEXT}`);
+  }
+  const fields = text.split(' ');
+  if (fields.at(-1) === '') fields.pop(); // a single trailing space ends the line
+  for (const field of fields) {
+    const split = field.indexOf('=');
+    if (split < 0) throw malformed(parser, 'xattr', `"${printable(field)}" has no =`);
+    const key = cutAtNul(unescape(parser, field.slice(0, split), 'xattr name'));
+    if (key === '') throw malformed(parser, 'xattr', 'has an empty name');
+    node.xattrs.set(key, fromByteString(unescape(parser, field.slice(split + 1), 'xattr value')));
+  }
+}
+
+const MAX_U64 = 2n ** 64n - 1n;
+const PLAIN_DECIMAL = /^[0-9]{1,15}$/;
+const PLAIN_OCTAL = /^[0-7]{1,11}$/;
+const C_DECIMAL = /^[\t\n\v\f\r ]*([+-]?)([0-9]+)$/;
+const C_OCTAL = /^[\t\n\v\f\r ]*([+-]?)([0-7]+)$/;
+
+/** As C's strtoull does: a sign is allowed and wraps, an overflow saturates. */
+function parseU64(parser: Parser, field: string, what: string, octal: boolean): bigint {
+  const match = (octal ? C_OCTAL : C_DECIMAL).exec(field);
+  if (match === null) throw malformed(parser, what, `"${printable(field)}" is not a number`);
+  const value = BigInt((octal ? '0o' : '') + match[2]);
+  if (value > MAX_U64) return MAX_U64;
+  return match[1] === '-' ? BigInt.asUintN(64, -value) : value;
+}
+
+function parseInteger(parser: Parser, field = '', what: string): number {
+  return PLAIN_DECIMAL.test(field) ? Number(field) : Number(parseU64(parser, field, what, false));
+}
+
+function parseU32(parser: Parser, field = '', what: string): number {
+  const value = PLAIN_DECIMAL.test(field) ? Number(field) : -1;
+  if (value >= 0 && value <= 0xffffffff) return value;
+  return Number(BigInt.asUintN(32, parseU64(parser, field, what, false)));
+}
+
+function parseMode(parser: Parser, field: string): number {
+  const mode = PLAIN_OCTAL.test(field)
+    ? Number.parseInt(field, 8) % 2 ** 32
+    : Number(BigInt.asUintN(32, parseU64(parser, field, 'mode', true)));
+  if (direntType(mode) === 0) {
+    throw malformed(parser, 'mode', `"${printable(field)}" has no known file type`);
+  }
+  return mode;
+}
+
+function parseMtime(parser: Parser, field: string): [bigint, number] {
+  let mtime = parser.mtimes.get(field);
+  if (mtime === undefined) {
+    const dot = field.indexOf('.');
+    const sec = parseU64(parser, dot < 0 ? field : field.slice(0, dot), 'mtime', false);
+    mtime = [BigInt.asIntN(64, sec), parseU32(parser, dot < 0 ? '' : field.slice(dot + 1), 'mtime')];
+    parser.mtimes.set(field, mtime);
+  }
+  return mtime;
+}
+
+function parseDigest(parser: Parser, field: string): Uint8Array {
+  if (!/^[0-9a-fA-F]{64}$/.test(field)) {
+    throw malformed(parser, 'digest', `"${printable(field)}" is not 64 hex digits`);
+  }
+  const out = new Uint8Array(32);
+  for (let i = 0; i < 32; i++) out[i] = Number.parseInt(field.slice(2 * i, 2 * i + 2), 16);
+  return out;
+}
+
+function optional(parser: Parser, field = '', what: string): ByteString | undefined {
+  return field === '-' ? undefined : unescape(parser, field, what);
+}
+
+function cutAtNul(text: string): ByteString {
+  const nul = text.indexOf('\0');
+  return (nul < 0 ? text : text.slice(0, nul)) as ByteString;
+}
+
+const ESCAPE = /\\(?:x([0-9a-fA-F]{2})|([\s\S]?))/g;
+const LETTERS: Readonly<Record<string, string>> = { '\\': '\\', n: '\n', r: '\r', t: '\t' };
+
+function unescape(parser: Parser, field: string, what: string): ByteString {
+  if (!field.includes('\\')) return field as ByteString;
+  return field.replace(ESCAPE, (_, digits: string | undefined, letter: string | undefined) => {
+    if (digits !== undefined) return String.fromCharCode(Number.parseInt(digits, 16));
+    const char = LETTERS[letter ?? ''];
+    if (char === undefined)
+      throw malformed(parser, what, `has the unknown escape "\\${printable(letter ?? '')}"`);
+    return char;
+  }) as ByteString;
+}

@@ -1,0 +1,246 @@
+/**
+ * The EROFS structures as composefs uses them; reader and writer share this table.
+ * Sources: the kernel's fs/erofs/erofs_fs.h and the layout that libcomposefs 1.0.8 writes. Little endian throughout.
+ */
+
+import type { ByteString } from './encoding.ts';
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './tree.ts';
+
+export const BLOCK_SIZE = 4096;
+export const BLOCK_SIZE_LOG2 = 12;
+/** An inode number (nid) counts slots of this size from the start of the image. */
+export const SLOT_SIZE = 32;
+
+/** composefs header, at offset 0, zeros up to the superblock. */
+export const HEADER = { MAGIC: 0, VERSION: 4, FLAGS: 8, COMPOSEFS_VERSION: 12, END: 16 } as const;
+export const COMPOSEFS_MAGIC = 0xd078629a;
+export const COMPOSEFS_HEADER_VERSION = 1;
+export const COMPOSEFS_FLAG_HAS_ACL = 1;
+export const MAX_FORMAT_VERSION = 1;
+
+/** struct erofs_super_block, offsets from the start of the image. */
+export const SUPER_OFFSET = 1024;
+export const SUPER = {
+  MAGIC: SUPER_OFFSET,
+  CHECKSUM: SUPER_OFFSET + 4,
+  FEATURE_COMPAT: SUPER_OFFSET + 8,
+  BLKSZBITS: SUPER_OFFSET + 12,
+  EXTSLOTS: SUPER_OFFSET + 13,
+  ROOT_NID: SUPER_OFFSET + 14,
+
+  INOS: SUPER_OFFSET + 16,
+  BUILD_TIME: SUPER_OFFSET + 24,
+
+  BUILD_TIME_NSEC: SUPER_OFFSET + 32,
+  BLOCKS: SUPER_OFFSET + 36,
+  META_BLKADDR: SUPER_OFFSET + 40,
+  XATTR_BLKADDR: SUPER_OFFSET + 44,
+
+  /** uuid, volume name, then everything that composefs leaves zero. */
+  UUID: SUPER_OFFSET + 48,
+  FEATURE_INCOMPAT: SUPER_OFFSET + 80,
+  END: SUPER_OFFSET + 128,
+} as const;
+export const EROFS_MAGIC = 0xe0f5e1e2;
+/** EROFS_FEATURE_COMPAT_MTIME | EROFS_FEATURE_COMPAT_XATTR_FILTER. */
+export const FEATURE_COMPAT = 2 | 4;
+/** The root's nid is 16 bits wide; libcomposefs leaves the last value out. */
+export const MAX_ROOT_NID = 0xfffe;
+
+export const INODE_COMPACT_SIZE = 32;
+/** struct erofs_inode_compact. */
+export const COMPACT = {
+  FORMAT: 0,
+  XATTR_ICOUNT: 2,
+  MODE: 4,
+  NLINK: 6,
+  SIZE: 8,
+  RESERVED: 12,
+
+  U: 16,
+  INO: 20,
+  UID: 24,
+  GID: 26,
+  RESERVED2: 28,
+} as const;
+
+export const INODE_EXTENDED_SIZE = 64;
+/** struct erofs_inode_extended. */
+export const EXTENDED = {
+  FORMAT: 0,
+  XATTR_ICOUNT: 2,
+  MODE: 4,
+  RESERVED: 6,
+  SIZE: 8,
+
+  U: 16,
+  INO: 20,
+  UID: 24,
+  GID: 28,
+
+  MTIME: 32,
+  MTIME_NSEC: 40,
+  NLINK: 44,
+
+  RESERVED2: 48,
+} as const;
+
+/** i_format: bit 0 extended, bits 1..3 the data layout. */
+export const FORMAT_EXTENDED = 1;
+export const FORMAT_LAYOUT_SHIFT = 1;
+export const FORMAT_KNOWN_BITS = 0xf;
+export const LAYOUT_FLAT_PLAIN = 0;
+export const LAYOUT_FLAT_INLINE = 2;
+export const LAYOUT_CHUNK_BASED = 4;
+
+/** struct erofs_xattr_ibody_header: name filter, count of shared references, reserved; then the references. */
+export const XATTR_HEADER_SIZE = 12;
+export const XATTR_REF_SIZE = 4;
+/** Of one inode's shared xattrs only so many are referenced, the rest is stored inline. */
+export const MAX_SHARED_REFS = 128;
+/** struct erofs_xattr_entry: u8 name length, u8 name index, u16 value length; then suffix and value, padded to 4. */
+export const XATTR_ENTRY_SIZE = 4;
+/** Seed of the name filter, from erofs_fs.h. */
+const XATTR_FILTER_SEED = 0x25bbe08f;
+
+/** struct erofs_dirent: u64 nid, u16 name offset, u8 file type, u8 reserved. */
+export const DIRENT_SIZE = 12;
+export const DIRENT = { NID: 0, NAMEOFF: 8, FILE_TYPE: 10, RESERVED: 11 } as const;
+
+/** A directory's or file's last partial block goes behind the inode only up to this size. */
+export const MAX_TAIL = 2048;
+
+/** Size of one chunk index; composefs writes only holes. */
+export const CHUNK_INDEX_SIZE = 4;
+export const CHUNK_HOLE = 0xffffffff;
+/** i_u of a chunk-based inode: log2(chunk size) - 12 in these bits. */
+export const CHUNK_BITS_MASK = 0x1f;
+const MAX_CHUNK_BITS = BLOCK_SIZE_LOG2 + CHUNK_BITS_MASK;
+
+/** log2 of the chunk size that composefs gives a file of `size` (at least 1) bytes: one chunk as far as it goes. */
+export function chunkBits(size: number): number {
+  let bits = BLOCK_SIZE_LOG2;
+  let reach = BLOCK_SIZE;
+  while (reach < size && bits < MAX_CHUNK_BITS) {
+    reach *= 2;
+    bits++;
+  }
+  return bits;
+}
+
+export function chunkCount(size: number): number {
+  return Math.ceil(size / 2 ** chunkBits(size));
+}
+
+/** The dirent's file type; 0 (EROFS_FT_UNKNOWN) for a mode that no node has. */
+export function direntType(mode: number): number {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return 1;
+    case S_IFDIR:
+      return 2;
+    case S_IFCHR:
+      return 3;
+    case S_IFBLK:
+      return 4;
+    case S_IFIFO:
+      return 5;
+    case S_IFSOCK:
+      return 6;
+    case S_IFLNK:
+      return 7;
+    default:
+      return 0;
+  }
+}
+
+/** First match wins, as in libcomposefs: "system.posix_acl_accessfoo" has index 2 and the suffix "foo". */
+const XATTR_PREFIXES: readonly (readonly [index: number, prefix: string])[] = [
+  [1, 'user.'],
+  [2, 'system.posix_acl_access'],
+  [3, 'system.posix_acl_default'],
+  [4, 'trusted.'],
+  [6, 'security.'],
+];
+
+export interface XattrName {
+  index: number;
+  suffix: ByteString;
+}
+
+/** How EROFS stores an xattr name: a prefix number and the rest; index 0 holds the whole name. */
+export function splitXattrName(key: ByteString): XattrName {
+  for (const [index, prefix] of XATTR_PREFIXES) {
+    if (key.startsWith(prefix)) return { index, suffix: key.slice(prefix.length) as ByteString };
+  }
+  return { index: 0, suffix: key };
+}
+
+/** The name again, or undefined for an index that composefs never writes. */
+export function joinXattrName(index: number, suffix: ByteString): ByteString | undefined {
+  if (index === 0) return suffix;
+  for (const [known, prefix] of XATTR_PREFIXES) {
+    if (known === index) return (prefix + suffix) as ByteString;
+  }
+  return undefined;
+}
+
+/** The bit that this name clears in an inode's name filter. */
+export function xattrFilterBit(name: XattrName): number {
+  return (1 << (xxh32(name.suffix, XATTR_FILTER_SEED + name.index) & 31)) >>> 0;
+}
+
+const PRIME1 = 0x9e3779b1 | 0;
+const PRIME2 = 0x85ebca77 | 0;
+const PRIME3 = 0xc2b2ae3d | 0;
+const PRIME4 = 0x27d4eb2f | 0;
+const PRIME5 = 0x165667b1 | 0;
+
+function rotateLeft(value: number, bits: number): number {
+  return (value << bits) | (value >>> (32 - bits));
+}
+
+function word(text: string, at: number): number {
+  return (
+    text.charCodeAt(at) |
+    (text.charCodeAt(at + 1) << 8) |
+    (text.charCodeAt(at + 2) << 16) |
+    (text.charCodeAt(at + 3) << 24)
+  );
+}
+
+function round(lane: number, input: number): number {
+  return Math.imul(rotateLeft((lane + Math.imul(input, PRIME2)) | 0, 13), PRIME1);
+}
+
+/** xxHash, 32 bits (github.com/Cyan4973/xxHash, doc/xxhash_spec.md, "XXH32 algorithm description"). */
+export function xxh32(text: ByteString, seed: number): number {
+  const length = text.length;
+  let at = 0;
+  let hash: number;
+  if (length >= 16) {
+    let lane1 = (seed + PRIME1 + PRIME2) | 0;
+    let lane2 = (seed + PRIME2) | 0;
+    let lane3 = seed | 0;
+    let lane4 = (seed - PRIME1) | 0;
+    for (; at + 16 <= length; at += 16) {
+      lane1 = round(lane1, word(text, at));
+      lane2 = round(lane2, word(text, at + 4));
+      lane3 = round(lane3, word(text, at + 8));
+      lane4 = round(lane4, word(text, at + 12));
+    }
+    hash = rotateLeft(lane1, 1) + rotateLeft(lane2, 7) + rotateLeft(lane3, 12) + rotateLeft(lane4, 18);
+  } else {
+    hash = seed + PRIME5;
+  }
+  hash = (hash + length) | 0;
+  for (; at + 4 <= length; at += 4) {
+    hash = Math.imul(rotateLeft((hash + Math.imul(word(text, at), PRIME3)) | 0, 17), PRIME4);
+  }
+  for (; at < length; at++) {
+    hash = Math.imul(rotateLeft((hash + Math.imul(text.charCodeAt(at), PRIME5)) | 0, 11), PRIME1);
+  }
+  hash = Math.imul(hash ^ (hash >>> 15), PRIME2);
+  hash = Math.imul(hash ^ (hash >>> 13), PRIME3);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}

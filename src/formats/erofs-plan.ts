@@ -1,0 +1,275 @@
+/**
+ * From a tree to the list of inodes that an image holds, in the order in which they are numbered: breadth first,
+ * names in byte order. On the way everything that overlayfs needs is added: backing paths and digests, whiteouts as
+ * xattrs, the opaque root with its 256 whiteouts that hide the object directories.
+ */
+
+import { type ByteString, toByteString } from './encoding.ts';
+import { type XattrEntry, XattrPool } from './erofs-xattrs.ts';
+import { badInput } from './errors.ts';
+import * as overlay from './overlay.ts';
+import {
+  fileType,
+  isExternal,
+  isWhiteout,
+  MAX_XATTR_SPACE,
+  resolveHardlink,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  type TreeNode,
+  type ValidatedTree,
+} from './tree.ts';
+
+export type FormatVersion = 0 | 1;
+
+export interface Dirent {
+  name: ByteString;
+  inode: Inode;
+}
+
+export interface Inode {
+  readonly node: TreeNode;
+  readonly parent: Inode | undefined;
+  ino: number;
+  mode: number;
+  nlink: number;
+  /** Decides between compact and extended; of a directory set by the layout. */
+  size: number;
+  external: boolean;
+  content: Uint8Array | undefined;
+  xattrs: readonly XattrEntry[];
+  entries: Dirent[];
+  // Set by the layout:
+  extended: boolean;
+  xattrSize: number;
+  offset: number;
+  tail: number;
+  blocks: number;
+  blockAddress: number;
+}
+
+export interface ImagePlan {
+  version: FormatVersion;
+  inodes: Inode[];
+  xattrs: XattrPool;
+  buildTimeSec: bigint;
+  buildTimeNsec: number;
+}
+
+const SELINUX = 'security.selinux' as ByteString;
+const HEX = '0123456789abcdef';
+const WHITEOUT_MODE = S_IFCHR | 0o644;
+
+/** Version 1 exists for whiteouts: it is used when the tree has one and the caller allows it. */
+export function chooseVersion(tree: ValidatedTree, min: FormatVersion, max: FormatVersion): FormatVersion {
+  return min < max && hasWhiteout(tree) ? max : min;
+}
+
+function hasWhiteout(root: TreeNode): boolean {
+  const pending: TreeNode[] = [root];
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    if (node.hardlink !== undefined) continue;
+    if (isWhiteout(node)) return true;
+    if (node.children !== undefined) for (const child of node.children.values()) pending.push(child);
+  }
+  return false;
+}
+
+export function planImage(tree: ValidatedTree, version: FormatVersion): ImagePlan {
+  const pool = new XattrPool();
+  const inodes: Inode[] = [newInode(tree, undefined)];
+  const links: Dirent[] = [];
+  for (let i = 0; i < inodes.length; i++) {
+    const inode = inodes[i] as Inode;
+    inode.ino = i;
+    if (fileType(inode.node) === S_IFDIR) queueChildren(inode, inodes, links, i === 0);
+    inode.xattrs = planXattrs(inode, pool, version, i === 0);
+  }
+  connectLinks(links, inodes);
+  const [buildTimeSec, buildTimeNsec] = earliest(inodes);
+  return { version, inodes, xattrs: pool, buildTimeSec, buildTimeNsec };
+}
+
+function newInode(node: TreeNode, parent: Inode | undefined): Inode {
+  const whiteout = isWhiteout(node);
+  return {
+    node,
+    parent,
+    ino: 0,
+    mode: whiteout ? (node.mode & ~S_IFMT) | S_IFREG : node.mode,
+    nlink: node.nlink,
+    size: whiteout ? 0 : (node.mode & S_IFMT) === S_IFLNK ? (node.payload ?? '').length : node.size,
+    external: isExternal(node),
+    content: node.content,
+    xattrs: [],
+    entries: [],
+    extended: false,
+    xattrSize: 0,
+    offset: 0,
+    tail: 0,
+    blocks: 0,
+    blockAddress: 0,
+  };
+}
+
+function queueChildren(dir: Inode, inodes: Inode[], links: Dirent[], isRoot: boolean): void {
+  const children = dir.node.children ?? new Map<ByteString, TreeNode>();
+  const names = [...children.keys(), '.' as ByteString, '..' as ByteString];
+  if (isRoot) addObjectDirNames(names, children);
+  names.sort();
+  let subdirectories = 0;
+  for (const name of names) {
+    if (name === '.' || name === '..') {
+      dir.entries.push({ name, inode: name === '.' ? dir : (dir.parent ?? dir) });
+      continue;
+    }
+    const child = children.get(name);
+    if (child?.hardlink !== undefined) {
+      // Until connectLinks() has seen every inode, the directory itself stands in for the target.
+      const entry = { name, inode: dir };
+      dir.entries.push(entry);
+      links.push(entry);
+      continue;
+    }
+    const inode = child === undefined ? rootWhiteout(dir) : newInode(child, dir);
+    if (child !== undefined && fileType(child) === S_IFDIR) subdirectories++;
+    dir.entries.push({ name, inode });
+    inodes.push(inode);
+  }
+  dir.nlink = 2 + subdirectories;
+}
+
+function addObjectDirNames(names: ByteString[], taken: ReadonlyMap<ByteString, TreeNode>): void {
+  for (let i = 0; i < 256; i++) {
+    const name = (HEX.charAt(i >> 4) + HEX.charAt(i & 15)) as ByteString;
+    if (!taken.has(name)) names.push(name);
+  }
+}
+
+/** A real whiteout, never escaped: it hides the backing store's object directories from the mounted root. */
+function rootWhiteout(root: Inode): Inode {
+  const { uid, gid, mtimeSec, mtimeNsec, xattrs } = root.node;
+  const label = xattrs.get(SELINUX);
+  const inode = newInode(
+    {
+      mode: WHITEOUT_MODE,
+      uid,
+      gid,
+      rdev: 0,
+      nlink: 1,
+      size: 0,
+      mtimeSec,
+      mtimeNsec,
+      xattrs: label === undefined ? new Map() : new Map([[SELINUX, label]]),
+    },
+    root,
+  );
+  inode.mode = WHITEOUT_MODE;
+  return inode;
+}
+
+function connectLinks(links: readonly Dirent[], inodes: readonly Inode[]): void {
+  if (links.length === 0) return;
+  const byNode = new Map<TreeNode, Inode>();
+  for (const inode of inodes) byNode.set(inode.node, inode);
+  for (const entry of links) {
+    const link = entry.inode.node.children?.get(entry.name);
+    const target = link === undefined ? undefined : resolveHardlink(link);
+    const inode = target === undefined ? undefined : byNode.get(target);
+    if (inode === undefined)
+      throw badInput('hardlink-target-missing', 'cannot write image: tree has changed');
+    entry.inode = inode;
+  }
+}
+
+function earliest(inodes: readonly Inode[]): [sec: bigint, nsec: number] {
+  let { mtimeSec: sec, mtimeNsec: nsec } = (inodes[0] as Inode).node;
+  for (const { node } of inodes) {
+    if (node.mtimeSec === sec ? node.mtimeNsec < nsec : node.mtimeSec < sec) {
+      sec = node.mtimeSec;
+      nsec = node.mtimeNsec;
+    }
+  }
+  return [sec, nsec];
+}
+
+/** The stored xattrs of an inode, in name order. */
+function planXattrs(inode: Inode, pool: XattrPool, version: FormatVersion, isRoot: boolean): XattrEntry[] {
+  const { node } = inode;
+  if (node.xattrs.size === 0 && inode.external) {
+    // The usual file: these two, already in order.
+    const entries = [pool.use(overlay.METACOPY, overlay.metacopyValue(node.digest))];
+    if (node.payload) entries.push(pool.use(overlay.REDIRECT, overlay.redirectValue(node.payload)));
+    return entries;
+  }
+  const list = new XattrList(node);
+  if (isRoot) list.set(overlay.OPAQUE, overlay.OPAQUE_ROOT);
+  if (inode.external) {
+    list.set(overlay.METACOPY, overlay.metacopyValue(node.digest));
+    if (node.payload) list.set(overlay.REDIRECT, overlay.redirectValue(node.payload));
+  }
+  if (isWhiteout(node) && (inode.mode & S_IFMT) === S_IFREG) {
+    list.set(overlay.ESCAPED_WHITEOUT, overlay.EMPTY);
+    list.set(overlay.USER_WHITEOUT, overlay.EMPTY);
+  }
+  if (fileType(node) === S_IFDIR && holdsWhiteout(node)) {
+    list.set(overlay.ESCAPED_WHITEOUTS, overlay.EMPTY);
+    list.set(overlay.USER_WHITEOUTS, overlay.EMPTY);
+    if (version >= 1) {
+      list.set(overlay.ESCAPED_OPAQUE, overlay.OPAQUE_WHITEOUTS);
+      list.set(overlay.USER_OPAQUE, overlay.OPAQUE_WHITEOUTS);
+    }
+  }
+  return list.entries(pool);
+}
+
+function holdsWhiteout(directory: TreeNode): boolean {
+  if (directory.children === undefined) return false;
+  for (const child of directory.children.values()) {
+    if (child.hardlink === undefined && isWhiteout(child)) return true;
+  }
+  return false;
+}
+
+/**
+ * The xattrs of one node while overlayfs ones are added. libcomposefs accounts for the space from zero here,
+ * whatever the node carried before; a node that fails there has to fail here, or digests would differ.
+ */
+class XattrList {
+  readonly #values = new Map<ByteString, ByteString>();
+  #space = 0;
+
+  constructor(node: TreeNode) {
+    for (const [key, value] of node.xattrs)
+      this.#values.set(overlay.escapeXattrName(key), toByteString(value));
+  }
+
+  set(key: ByteString, value: ByteString): void {
+    const old = this.#values.get(key);
+    let space = this.#space;
+    let others = this.#values.size;
+    if (old !== undefined) {
+      others--;
+      space = others === 0 ? 0 : space - (7 + key.length + old.length);
+    }
+    space += 7 + key.length + value.length + (others === 0 ? 12 : 0);
+    if (space < 0 || space > MAX_XATTR_SPACE) {
+      throw badInput(
+        'overlay-xattrs-too-large',
+        `cannot write image: no space to set xattr ${key} (${space} bytes)`,
+      );
+    }
+    this.#space = space;
+    this.#values.set(key, value);
+  }
+
+  entries(pool: XattrPool): XattrEntry[] {
+    const entries: XattrEntry[] = [];
+    for (const key of [...this.#values.keys()].sort())
+      entries.push(pool.use(key, this.#values.get(key) ?? overlay.EMPTY));
+    return entries;
+  }
+}

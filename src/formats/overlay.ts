@@ -1,0 +1,71 @@
+/**
+ * What composefs stores as overlayfs xattrs: backing file, digest, whiteouts, and the escaping of names that the
+ * tree itself carries. Sources: the kernel's Documentation/filesystems/overlayfs.rst ("Nesting overlayfs mounts",
+ * "fs-verity support") and fs/overlayfs/overlayfs.h, struct ovl_metacopy.
+ *
+ * Values are byte strings here: they are interned and compared far more often than they are written.
+ */
+
+import { ascii, type ByteString, fromByteString, toByteString } from './encoding.ts';
+
+export const OVERLAY_PREFIX = ascii('trusted.overlay.');
+/** overlayfs shows `trusted.overlay.overlay.X` of a lower layer as `trusted.overlay.X`. */
+export const ESCAPED_PREFIX = ascii('trusted.overlay.overlay.');
+
+export const METACOPY = ascii('trusted.overlay.metacopy');
+export const REDIRECT = ascii('trusted.overlay.redirect');
+export const OPAQUE = ascii('trusted.overlay.opaque');
+/** On the root of every image: overlayfs looks no further down. */
+export const OPAQUE_ROOT = ascii('y');
+/** On a directory that holds xattr whiteouts, since kernel 6.8; format version 1. */
+export const OPAQUE_WHITEOUTS = ascii('x');
+
+export const ESCAPED_OPAQUE = ascii('trusted.overlay.overlay.opaque');
+export const ESCAPED_WHITEOUT = ascii('trusted.overlay.overlay.whiteout');
+export const ESCAPED_WHITEOUTS = ascii('trusted.overlay.overlay.whiteouts');
+export const USER_OPAQUE = ascii('user.overlay.opaque');
+export const USER_WHITEOUT = ascii('user.overlay.whiteout');
+export const USER_WHITEOUTS = ascii('user.overlay.whiteouts');
+
+export const EMPTY = ascii('');
+
+/** version 0, length 36, flags 0, digest algorithm 1 (SHA-256): the bytes before the digest. */
+const METACOPY_HEADER = '\x00\x24\x00\x01';
+export const METACOPY_BYTES = 36;
+
+/** The name under which an image stores an xattr so that overlayfs shows it again as `key`. */
+export function escapeXattrName(key: ByteString): ByteString {
+  if (!key.startsWith(OVERLAY_PREFIX)) return key;
+  return (ESCAPED_PREFIX + key.slice(OVERLAY_PREFIX.length)) as ByteString;
+}
+
+/** The visible name of a stored xattr; undefined when overlayfs keeps it for itself. */
+export function unescapeXattrName(key: ByteString): ByteString | undefined {
+  if (key.startsWith(ESCAPED_PREFIX))
+    return (OVERLAY_PREFIX + key.slice(ESCAPED_PREFIX.length)) as ByteString;
+  return key.startsWith(OVERLAY_PREFIX) ? undefined : key;
+}
+
+/** Without a digest the value is empty: overlayfs then has nothing to verify. */
+export function metacopyValue(digest: Uint8Array | undefined): ByteString {
+  if (digest === undefined) return EMPTY;
+  return (METACOPY_HEADER + toByteString(digest)) as ByteString;
+}
+
+/** The digest in a metacopy value, 'none' when the value is empty, undefined when it is anything else. */
+export function parseMetacopy(value: ByteString): Uint8Array | 'none' | undefined {
+  if (value.length === 0) return 'none';
+  if (value.length !== METACOPY_BYTES || !value.startsWith(METACOPY_HEADER)) return undefined;
+  return fromByteString(value.slice(METACOPY_HEADER.length) as ByteString);
+}
+
+/** Relative to the data-only lower layer; libcomposefs always adds the slash, so "/x" gives "//x". */
+export function redirectValue(payload: ByteString): ByteString {
+  return `/${payload}` as ByteString;
+}
+
+/** The backing path in a redirect value; undefined when it is not one that `redirectValue` makes. */
+export function parseRedirect(value: ByteString): ByteString | undefined {
+  if (value.length < 2 || !value.startsWith('/') || value.includes('\0')) return undefined;
+  return value.slice(1) as ByteString;
+}

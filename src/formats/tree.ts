@@ -1,0 +1,265 @@
+/**
+ * The file tree that an image is made of, and the check that every writer demands.
+ *
+ * A tree knows nothing of EROFS or overlayfs: whiteouts are plain CHR 0:0 nodes, xattrs have their visible names.
+ * `validateTree` guarantees that the writer cannot fail on, or silently change, what it is given.
+ */
+
+import { type ByteString, printable } from './encoding.ts';
+import { badInput, type SealrootError } from './errors.ts';
+
+export const S_IFMT = 0o170000;
+export const S_IFSOCK = 0o140000;
+export const S_IFLNK = 0o120000;
+export const S_IFREG = 0o100000;
+export const S_IFBLK = 0o060000;
+export const S_IFDIR = 0o040000;
+export const S_IFCHR = 0o020000;
+export const S_IFIFO = 0o010000;
+
+export interface TreeNode {
+  mode: number;
+  uid: number;
+  gid: number;
+  /** glibc's dev_t, low 32 bits; BLK and CHR only. */
+  rdev: number;
+  /** Of a directory it is computed by the writer. */
+  nlink: number;
+  /** Bytes of a REG, target length of a LNK; of a directory read from an image its EROFS size. */
+  size: number;
+  mtimeSec: bigint;
+  mtimeNsec: number;
+  /** Backing path of a REG, target of a LNK. */
+  payload?: ByteString;
+  /** Inline content of a REG, never empty. */
+  content?: Uint8Array;
+  /** fs-verity digest of the backing file, 32 bytes. */
+  digest?: Uint8Array;
+  xattrs: Map<ByteString, Uint8Array>;
+  /** Directories only. */
+  children?: Map<ByteString, TreeNode>;
+  /** This name is another link to that node (which may itself be a link); of this node only the name counts. */
+  hardlink?: TreeNode;
+}
+
+declare const validated: unique symbol;
+export type ValidatedTree = TreeNode & { readonly [validated]: true };
+
+export const MAX_NAME_BYTES = 255;
+/** PATH_MAX without its NUL: backing paths and link targets. */
+export const MAX_PAYLOAD_BYTES = 4095;
+export const MAX_CONTENT_BYTES = 5000;
+export const MAX_FILE_BYTES = 2 ** 53;
+export const MAX_XATTR_VALUE_BYTES = 65535;
+/** What libcomposefs lets one node carry, counted as 12 + sum(7 + name + value). */
+export const MAX_XATTR_SPACE = 32767;
+/** More components than PATH_MAX can name. */
+export const MAX_DEPTH = 2048;
+
+const MAX_U32 = 0xffffffff;
+const MIN_I64 = -(2n ** 63n);
+const MAX_I64 = 2n ** 63n - 1n;
+const DIGEST_BYTES = 32;
+
+export function fileType(node: TreeNode): number {
+  return node.mode & S_IFMT;
+}
+
+/** CHR 0:0, which overlayfs takes for a deleted name. */
+export function isWhiteout(node: TreeNode): boolean {
+  return (node.mode & S_IFMT) === S_IFCHR && node.rdev === 0;
+}
+
+/** A REG whose bytes lie in a backing file. */
+export function isExternal(node: TreeNode): boolean {
+  return (node.mode & S_IFMT) === S_IFREG && node.size > 0 && node.content === undefined;
+}
+
+/** A component that Linux can store: 1..255 bytes, no slash or NUL, not "." or "..". */
+export function isValidName(name: string): boolean {
+  return (
+    name.length > 0 &&
+    name.length <= MAX_NAME_BYTES &&
+    name !== '.' &&
+    name !== '..' &&
+    !name.includes('/') &&
+    !name.includes('\0')
+  );
+}
+
+/** The end of a chain of hard links; undefined when the chain runs in a circle. */
+export function resolveHardlink(node: TreeNode): TreeNode | undefined {
+  let end = node;
+  let slow = node;
+  for (let steps = 1; end.hardlink !== undefined; steps++) {
+    end = end.hardlink;
+    if (steps % 2 === 0 && slow.hardlink !== undefined) slow = slow.hardlink;
+    if (end === slow) return undefined;
+  }
+  return end;
+}
+
+interface Place {
+  node: TreeNode;
+  name: ByteString;
+  parent: Place | undefined;
+  depth: number;
+}
+
+function pathOf(place: Place): string {
+  const parts: string[] = [];
+  for (let at: Place | undefined = place; at?.parent !== undefined; at = at.parent) parts.push(at.name);
+  return `"/${printable(parts.reverse().join('/'))}"`;
+}
+
+function invalid(code: string, place: Place, fact: string): SealrootError {
+  return badInput(code, `cannot use tree: ${pathOf(place)} ${fact}`);
+}
+
+/**
+ * Checks everything that the image format cannot hold. The tree is not copied: who changes it afterwards has to
+ * validate it again. Hard links to directories, which libcomposefs lets through, are refused.
+ */
+export function validateTree(root: TreeNode): ValidatedTree {
+  const top: Place = { node: root, name: '' as ByteString, parent: undefined, depth: 0 };
+  if (fileType(root) !== S_IFDIR || root.hardlink !== undefined) {
+    throw invalid('tree-root-not-directory', top, 'is not a directory');
+  }
+  const seen = new Set<TreeNode>();
+  const links: Place[] = [];
+  const pending: Place[] = [top];
+  for (let place = pending.pop(); place !== undefined; place = pending.pop()) {
+    const { node } = place;
+    if (seen.has(node)) throw invalid('tree-node-repeated', place, 'is the same node as another name');
+    seen.add(node);
+    if (node.hardlink !== undefined) {
+      links.push(place);
+      continue;
+    }
+    checkNode(place);
+    if (node.children === undefined) continue;
+    if (place.depth >= MAX_DEPTH) throw invalid('tree-too-deep', place, `is deeper than ${MAX_DEPTH} levels`);
+    for (const [name, child] of node.children) {
+      const below = { node: child, name, parent: place, depth: place.depth + 1 };
+      if (!isValidName(name)) throw invalid('tree-name-invalid', below, 'is not a file name');
+      pending.push(below);
+    }
+  }
+  for (const place of links) checkLink(place, seen);
+  return root as ValidatedTree;
+}
+
+function checkLink(place: Place, seen: ReadonlySet<TreeNode>): void {
+  if (place.node.children !== undefined) {
+    throw invalid('tree-children-not-directory', place, 'is a hard link and has children');
+  }
+  const target = resolveHardlink(place.node);
+  if (target === undefined) throw invalid('hardlink-loop', place, 'is a hard link in a circle of hard links');
+  if (!seen.has(target))
+    throw invalid('hardlink-target-missing', place, 'is a hard link to a node outside the tree');
+  if (fileType(target) === S_IFDIR)
+    throw invalid('hardlink-to-directory', place, 'is a hard link to a directory');
+}
+
+function checkNode(place: Place): void {
+  const { node } = place;
+  checkNumbers(place);
+  switch (fileType(node)) {
+    case S_IFDIR:
+      break;
+    case S_IFREG:
+      checkFile(place);
+      break;
+    case S_IFLNK:
+      checkTarget(place);
+      break;
+    case S_IFBLK:
+    case S_IFCHR:
+    case S_IFIFO:
+    case S_IFSOCK:
+      break;
+    default:
+      throw invalid('tree-type-invalid', place, `has the unknown file type 0o${fileType(node).toString(8)}`);
+  }
+  if (node.children !== undefined && fileType(node) !== S_IFDIR) {
+    throw invalid('tree-children-not-directory', place, 'is not a directory and has children');
+  }
+  if (node.content !== undefined && fileType(node) !== S_IFREG) {
+    throw invalid('tree-content-invalid', place, 'is not a regular file and has content');
+  }
+  if (node.xattrs.size > 0) checkXattrs(place);
+}
+
+function isU32(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= MAX_U32;
+}
+
+function checkNumbers(place: Place): void {
+  const { mode, uid, gid, rdev, nlink, mtimeNsec, mtimeSec, size } = place.node;
+  if (!(isU32(mode) && isU32(uid) && isU32(gid) && isU32(rdev) && isU32(nlink) && isU32(mtimeNsec))) {
+    throw invalid(
+      'tree-number-invalid',
+      place,
+      `has a value outside 0..2^32-1: mode ${mode} uid ${uid} gid ${gid} rdev ${rdev} nlink ${nlink} nsec ${mtimeNsec}`,
+    );
+  }
+  if (mtimeSec < MIN_I64 || mtimeSec > MAX_I64) {
+    throw invalid('tree-number-invalid', place, `has the mtime ${mtimeSec}, beyond 64 bits`);
+  }
+  if (!Number.isInteger(size) || size < 0) throw invalid('tree-number-invalid', place, `has size ${size}`);
+}
+
+function checkFile(place: Place): void {
+  const { size, content, payload, digest } = place.node;
+  if (size > MAX_FILE_BYTES) {
+    throw invalid('tree-file-too-large', place, `has ${size} bytes, more than ${MAX_FILE_BYTES}`);
+  }
+  if (content !== undefined) {
+    if (content.length === 0 || content.length > MAX_CONTENT_BYTES || content.length !== size) {
+      const fact = `has ${content.length} bytes of inline content and size ${size}, allowed are 1..${MAX_CONTENT_BYTES}`;
+      throw invalid('tree-content-invalid', place, fact);
+    }
+  }
+  if (payload !== undefined && (payload.length > MAX_PAYLOAD_BYTES || payload.includes('\0'))) {
+    throw invalid(
+      'tree-payload-invalid',
+      place,
+      `has a backing path with NUL or over ${MAX_PAYLOAD_BYTES} bytes`,
+    );
+  }
+  if (digest !== undefined && digest.length !== DIGEST_BYTES) {
+    throw invalid(
+      'tree-digest-invalid',
+      place,
+      `has a digest of ${digest.length} bytes, expected ${DIGEST_BYTES}`,
+    );
+  }
+}
+
+function checkTarget(place: Place): void {
+  const target = place.node.payload ?? '';
+  if (target.length === 0 || target.length > MAX_PAYLOAD_BYTES || target.includes('\0')) {
+    const fact = `has a link target of ${target.length} bytes; allowed are 1..${MAX_PAYLOAD_BYTES} without NUL`;
+    throw invalid('tree-target-invalid', place, fact);
+  }
+}
+
+function checkXattrs(place: Place): void {
+  let space = 12;
+  for (const [key, value] of place.node.xattrs) {
+    if (key.length === 0 || key.length > MAX_NAME_BYTES || key.includes('\0')) {
+      throw invalid('tree-xattr-invalid', place, `has the xattr name "${printable(key)}"`);
+    }
+    if (value.length > MAX_XATTR_VALUE_BYTES) {
+      throw invalid('tree-xattr-invalid', place, `has ${value.length} bytes in xattr "${printable(key)}"`);
+    }
+    space += 7 + key.length + value.length;
+  }
+  if (space > MAX_XATTR_SPACE) {
+    throw invalid(
+      'tree-xattrs-too-large',
+      place,
+      `has ${space} bytes of xattrs, more than ${MAX_XATTR_SPACE}`,
+    );
+  }
+}

@@ -75,7 +75,7 @@ function parseLine(parser: Parser, text: ByteString, start: number, end: number)
   }
   if (text.slice(start, end).includes('\0')) throw malformed(parser, 'byte', 'NUL is not allowed');
   const node = parseNode(parser, fields);
-  addNode(parser, node, cutAtNul(unescape(parser, fields[PATH] ?? '', 'path')));
+  addNode(parser, node, cutAtNul(unescapeField(parser, fields[PATH] ?? '', 'path')));
   if (at < end && !(fields[MODE] ?? '').startsWith('@')) parseXattrs(parser, node, text.slice(at, end));
 }
 
@@ -190,9 +190,9 @@ function parseXattrs(parser: Parser, node: TreeNode, text: string): void {
   for (const field of fields) {
     const split = field.indexOf('=');
     if (split < 0) throw malformed(parser, 'xattr', `"${printable(field)}" has no =`);
-    const key = cutAtNul(unescape(parser, field.slice(0, split), 'xattr name'));
+    const key = cutAtNul(unescapeField(parser, field.slice(0, split), 'xattr name'));
     if (key === '') throw malformed(parser, 'xattr', 'has an empty name');
-    node.xattrs.set(key, fromByteString(unescape(parser, field.slice(split + 1), 'xattr value')));
+    node.xattrs.set(key, fromByteString(unescapeField(parser, field.slice(split + 1), 'xattr value')));
   }
 }
 
@@ -252,7 +252,7 @@ function parseDigest(parser: Parser, field: string): Uint8Array {
 }
 
 function optional(parser: Parser, field = '', what: string): ByteString | undefined {
-  return field === '-' ? undefined : unescape(parser, field, what);
+  return field === '-' ? undefined : unescapeField(parser, field, what);
 }
 
 function cutAtNul(text: string): ByteString {
@@ -263,7 +263,7 @@ function cutAtNul(text: string): ByteString {
 const ESCAPE = /\\(?:x([0-9a-fA-F]{2})|([\s\S]?))/g;
 const LETTERS: Readonly<Record<string, string>> = { '\\': '\\', n: '\n', r: '\r', t: '\t' };
 
-function unescape(parser: Parser, field: string, what: string): ByteString {
+function unescapeField(parser: Parser, field: string, what: string): ByteString {
   if (!field.includes('\\')) return field as ByteString;
   return field.replace(ESCAPE, (_, digits: string | undefined, letter: string | undefined) => {
     if (digits !== undefined) return String.fromCharCode(Number.parseInt(digits, 16));

@@ -1,0 +1,146 @@
+/**
+ * System calls that Node's fs module does not have, through koffi. Paths are byte strings, so a name that is not
+ * UTF-8 arrives unchanged. A failed call throws with the errno's name; nothing is retried or interpreted here.
+ */
+
+import koffi from 'koffi';
+import { type ByteString, fromByteString, printable, toByteString } from '../formats/encoding.ts';
+import { SealrootError } from '../formats/errors.ts';
+
+/** `errno` is its name, e.g. `ENODATA`, for callers to whom some failures are answers. */
+export class SystemCallError extends SealrootError {
+  readonly errno: string;
+
+  constructor(what: string, errno: string) {
+    super('system', 'system-call-failed', `cannot ${what}: ${errno}`);
+    this.errno = errno;
+  }
+}
+
+const libc = koffi.load('libc.so.6');
+const functions = {
+  ioctl: libc.func('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
+  fgetxattr: libc.func('long fgetxattr(int fd, const void *name, _Out_ void *value, size_t size)'),
+  lgetxattr: libc.func('long lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)'),
+  flistxattr: libc.func('long flistxattr(int fd, _Out_ void *list, size_t size)'),
+  llistxattr: libc.func('long llistxattr(const void *path, _Out_ void *list, size_t size)'),
+  lsetxattr: libc.func(
+    'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
+  ),
+  unshare: libc.func('int unshare(int flags)'),
+  mount: libc.func(
+    'int mount(const void *source, const void *target, const void *type, unsigned long flags, const void *data)',
+  ),
+  umount2: libc.func('int umount2(const void *target, int flags)'),
+  dup3: libc.func('int dup3(int from, int to, int flags)'),
+};
+
+const errnoNames = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
+
+/** EOPNOTSUPP and ENOTSUP are one number on Linux; the first is what the kernel's documentation says. */
+function errnoName(): string {
+  const number = koffi.errno();
+  const name = errnoNames.get(number) ?? `errno ${number}`;
+  return name === 'ENOTSUP' ? 'EOPNOTSUPP' : name;
+}
+
+function check(result: number | bigint, what: string): number {
+  const value = Number(result);
+  if (value < 0) throw new SystemCallError(what, errnoName());
+  return value;
+}
+
+function cString(text: ByteString): Uint8Array {
+  const out = new Uint8Array(text.length + 1);
+  out.set(fromByteString(text));
+  return out;
+}
+
+/** The path of a file as a byte string, for paths that came as JavaScript text. */
+export function pathBytes(path: string): ByteString {
+  return toByteString(Buffer.from(path, 'utf8'));
+}
+
+/** `argument` is read and written in place. Returns the call's result. */
+export function ioctl(fd: number, request: number, argument: Uint8Array, what: string): number {
+  return check(functions.ioctl(fd, request, argument), what);
+}
+
+/** An open file, or a path whose last component is not followed. */
+export type XattrPlace = number | ByteString;
+
+const XATTR_MAX_BYTES = 65536;
+const buffer = Buffer.alloc(XATTR_MAX_BYTES);
+
+/** The value of one extended attribute, a copy; undefined when there is none of that name. */
+export function getXattr(place: XattrPlace, name: ByteString): Uint8Array | undefined {
+  const key = cString(name);
+  const size =
+    typeof place === 'number'
+      ? functions.fgetxattr(place, key, buffer, buffer.length)
+      : functions.lgetxattr(cString(place), key, buffer, buffer.length);
+  if (Number(size) < 0) {
+    const errno = errnoName();
+    // A file system without extended attributes has none of that name either.
+    if (errno === 'ENODATA' || errno === 'EOPNOTSUPP') return undefined;
+    throw new SystemCallError(`read xattr "${printable(name)}" of ${placeName(place)}`, errno);
+  }
+  return new Uint8Array(buffer.subarray(0, Number(size)));
+}
+
+/** All names that the caller may see, in the kernel's order. */
+export function listXattrs(place: XattrPlace): ByteString[] {
+  const size =
+    typeof place === 'number'
+      ? functions.flistxattr(place, buffer, buffer.length)
+      : functions.llistxattr(cString(place), buffer, buffer.length);
+  if (Number(size) < 0) {
+    const errno = errnoName();
+    if (errno === 'EOPNOTSUPP') return [];
+    throw new SystemCallError(`list the xattrs of ${placeName(place)}`, errno);
+  }
+  const names = toByteString(buffer.subarray(0, Number(size))).split('\0');
+  return names.slice(0, -1) as ByteString[];
+}
+
+/** Sets an extended attribute; a symbolic link is not followed. */
+export function setXattr(path: ByteString, name: ByteString, value: Uint8Array): void {
+  const result = functions.lsetxattr(cString(path), cString(name), value, value.length, 0);
+  check(result, `set xattr "${printable(name)}" of ${placeName(path)}`);
+}
+
+function placeName(place: XattrPlace): string {
+  return typeof place === 'number' ? `descriptor ${place}` : `"${printable(place)}"`;
+}
+
+/** linux/sched.h; moves the calling thread only. */
+export const CLONE_NEWNS = 0x20000;
+
+export function unshare(flags: number): void {
+  check(functions.unshare(flags), `enter new namespaces (flags 0x${flags.toString(16)})`);
+}
+
+/** Empty text stands for a null pointer. */
+export function mount(
+  source: ByteString,
+  target: ByteString,
+  type: ByteString,
+  flags: number,
+  data: ByteString,
+): void {
+  const pointer = (text: ByteString) => (text === '' ? null : cString(text));
+  const result = functions.mount(pointer(source), cString(target), pointer(type), flags, pointer(data));
+  check(result, `mount "${printable(source)}" on "${printable(target)}"`);
+}
+
+export function umount2(target: ByteString, flags: number): void {
+  check(functions.umount2(cString(target), flags), `unmount "${printable(target)}"`);
+}
+
+/** fcntl.h */
+const O_CLOEXEC = 0x80000;
+
+/** `fd` becomes another descriptor of what `by` has open; what it had open before is closed. */
+export function replaceDescriptor(fd: number, by: number): void {
+  check(functions.dup3(by, fd, O_CLOEXEC), `replace descriptor ${fd}`);
+}

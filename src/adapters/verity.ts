@@ -1,0 +1,192 @@
+/**
+ * fs-verity of files on this machine (linux/fsverity.h, Documentation/filesystems/fsverity.rst): enable, measure, and
+ * compute what the kernel would measure without its help.
+ */
+
+import { hash } from 'node:crypto';
+import { readSync } from 'node:fs';
+import { hex } from '../formats/encoding.ts';
+import { badInput, refused, systemError } from '../formats/errors.ts';
+import {
+  VERITY_ALGORITHM_SHA256,
+  VERITY_BLOCK_SIZE,
+  VERITY_DIGEST_SIZE,
+  verityDescriptor,
+} from '../formats/fsverity.ts';
+import { ioctl, SystemCallError } from './syscalls.ts';
+
+const FS_IOC_ENABLE_VERITY = 0x40806685;
+const FS_IOC_MEASURE_VERITY = 0xc0046686;
+const ENABLE_ARGUMENT_BYTES = 128;
+const MAX_DIGEST_BYTES = 64;
+
+const UNSUPPORTED_HINT =
+  'use a kernel with CONFIG_FS_VERITY and a file system with the verity feature (ext4: tune2fs -O verity, btrfs, f2fs)';
+
+/** What errno means for these two calls: no such ioctl, or none here. */
+function isUnsupported(error: unknown): boolean {
+  return error instanceof SystemCallError && (error.errno === 'EOPNOTSUPP' || error.errno === 'ENOTTY');
+}
+
+/**
+ * Makes the file read-only for ever and its content verified. `fd` must be open for reading and nobody may have it
+ * open for writing. A file that has verity already is left as it is: measure it to know which.
+ */
+export function enableVerity(fd: number, file: string): void {
+  const argument = Buffer.alloc(ENABLE_ARGUMENT_BYTES);
+  argument.writeUInt32LE(1, 0); // version
+  argument.writeUInt32LE(VERITY_ALGORITHM_SHA256, 4); // hash_algorithm
+  argument.writeUInt32LE(VERITY_BLOCK_SIZE, 8); // block_size
+  try {
+    ioctl(fd, FS_IOC_ENABLE_VERITY, argument, `enable fs-verity on ${file}`);
+  } catch (error) {
+    if (error instanceof SystemCallError && error.errno === 'EEXIST') return;
+    if (!isUnsupported(error)) throw error;
+    throw systemError('verity-unsupported', (error as Error).message, UNSUPPORTED_HINT);
+  }
+}
+
+/**
+ * The digest that the kernel enforces for the file: 32 bytes; undefined when it enforces none. Another algorithm
+ * than SHA-256 is an error: such a file can never be what a composefs image names.
+ */
+export function measureVerity(fd: number, file: string): Uint8Array | undefined {
+  const argument = Buffer.alloc(4 + MAX_DIGEST_BYTES);
+  argument.writeUInt16LE(MAX_DIGEST_BYTES, 2);
+  try {
+    ioctl(fd, FS_IOC_MEASURE_VERITY, argument, `measure ${file}`);
+  } catch (error) {
+    if (isUnsupported(error) || (error as SystemCallError).errno === 'ENODATA') return undefined;
+    throw error;
+  }
+  const algorithm = argument.readUInt16LE(0);
+  const size = argument.readUInt16LE(2);
+  if (algorithm !== VERITY_ALGORITHM_SHA256 || size !== VERITY_DIGEST_SIZE) {
+    throw refused(
+      'verity-algorithm',
+      `cannot use ${file}: its fs-verity algorithm is ${algorithm} (${size} bytes), expected ${VERITY_ALGORITHM_SHA256} (SHA-256)`,
+    );
+  }
+  return new Uint8Array(argument.subarray(4, 4 + size));
+}
+
+/**
+ * Whether kernel and file system offer fs-verity for an open regular file. Asks by measuring, which changes nothing:
+ * "no data" comes from who could have some (ext4 without the feature says EOPNOTSUPP, xfs ENOTTY).
+ */
+export function supportsVerity(fd: number, file: string): boolean {
+  try {
+    ioctl(fd, FS_IOC_MEASURE_VERITY, Buffer.alloc(4 + MAX_DIGEST_BYTES), `measure ${file}`);
+    return true;
+  } catch (error) {
+    if (isUnsupported(error)) return false;
+    if (error instanceof SystemCallError && (error.errno === 'ENODATA' || error.errno === 'EOVERFLOW'))
+      return true;
+    throw error;
+  }
+}
+
+/** Throws `verity-mismatch` naming both digests. */
+export function requireDigest(actual: Uint8Array, expected: Uint8Array, file: string): void {
+  if (hex(actual) === hex(expected)) return;
+  throw refused(
+    'verity-mismatch',
+    `cannot use ${file}: its fs-verity digest is ${hex(actual)}, expected ${hex(expected)}`,
+  );
+}
+
+/** L2-resident: larger buffers are slower. */
+const READ_BLOCKS = 32;
+
+/**
+ * Computes fs-verity digests of many files with buffers that are made once. For a file in memory and for the meaning
+ * see formats/fsverity.ts; this one exists because an image takes a few hundred thousand block hashes.
+ */
+export class VerityComputer {
+  readonly #input = Buffer.alloc(READ_BLOCKS * VERITY_BLOCK_SIZE);
+  /** Made once: a view per block would cost more than its share of the hash. */
+  readonly #blocks: Uint8Array[] = [];
+  /** One per tree level; grows to the largest file. */
+  readonly #levels: Buffer[] = [];
+
+  constructor() {
+    for (let i = 0; i < READ_BLOCKS; i++) {
+      this.#blocks.push(this.#input.subarray(i * VERITY_BLOCK_SIZE, (i + 1) * VERITY_BLOCK_SIZE));
+    }
+  }
+
+  /** The digest of the next `size` bytes of `fd`, normally all of the file; an error when there are fewer. */
+  ofDescriptor(fd: number, size: number, file: string): Uint8Array {
+    return this.#digest(size, (want, at) => {
+      let have = 0;
+      while (have < want) {
+        const count = readSync(fd, this.#input, have, want - have, null);
+        if (count === 0) {
+          const fact = `it ends after ${at + have} bytes, expected ${size}`;
+          throw badInput('object-size-mismatch', `cannot read ${file}: ${fact}`);
+        }
+        have += count;
+      }
+    });
+  }
+
+  /** The digest of bytes in memory. */
+  ofBytes(bytes: Uint8Array): Uint8Array {
+    return this.#digest(bytes.length, (want, at) => {
+      this.#input.set(bytes.subarray(at, at + want));
+    });
+  }
+
+  #digest(size: number, fill: (want: number, at: number) => void): Uint8Array {
+    // The kernel's rule for an empty file: no block is hashed at all.
+    if (size === 0) return descriptorDigest(0, new Uint8Array(VERITY_DIGEST_SIZE));
+    const count = Math.ceil(size / VERITY_BLOCK_SIZE);
+    const leaves = this.#level(0, count);
+    for (let at = 0, index = 0; at < size; ) {
+      const want = Math.min(size - at, this.#input.length);
+      fill(want, at);
+      at += want;
+      if (want % VERITY_BLOCK_SIZE !== 0) this.#input.fill(0, want, want + VERITY_BLOCK_SIZE);
+      for (let i = 0; i * VERITY_BLOCK_SIZE < want; i++, index++) {
+        hashInto(this.#blocks[i] as Uint8Array, leaves, index);
+      }
+    }
+    return descriptorDigest(size, this.#root(leaves, count));
+  }
+
+  /** A zeroed buffer for `count` hashes, padded to whole blocks. */
+  #level(depth: number, count: number): Buffer {
+    const bytes = Math.ceil((count * VERITY_DIGEST_SIZE) / VERITY_BLOCK_SIZE) * VERITY_BLOCK_SIZE;
+    let buffer = this.#levels[depth];
+    if (buffer === undefined || buffer.length < bytes) {
+      buffer = Buffer.alloc(bytes);
+      this.#levels[depth] = buffer;
+    }
+    buffer.fill(0, count * VERITY_DIGEST_SIZE, bytes);
+    return buffer;
+  }
+
+  #root(leaves: Buffer, leafCount: number): Uint8Array {
+    let level = leaves;
+    let count = leafCount;
+    for (let depth = 1; count > 1; depth++) {
+      const blocks = Math.ceil((count * VERITY_DIGEST_SIZE) / VERITY_BLOCK_SIZE);
+      const above = this.#level(depth, blocks);
+      for (let i = 0; i < blocks; i++) {
+        hashInto(level.subarray(i * VERITY_BLOCK_SIZE, (i + 1) * VERITY_BLOCK_SIZE), above, i);
+      }
+      level = above;
+      count = blocks;
+    }
+    return level.subarray(0, VERITY_DIGEST_SIZE);
+  }
+}
+
+/** Text output is the cheapest way out of OpenSSL: no Buffer is made. */
+function hashInto(block: Uint8Array, level: Buffer, index: number): void {
+  level.write(hash('sha256', block, 'binary'), index * VERITY_DIGEST_SIZE, VERITY_DIGEST_SIZE, 'latin1');
+}
+
+function descriptorDigest(size: number, rootHash: Uint8Array): Uint8Array {
+  return hash('sha256', verityDescriptor(size, rootHash), 'buffer');
+}

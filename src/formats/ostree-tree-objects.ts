@@ -1,0 +1,147 @@
+/**
+ * The ostree objects below a commit: dirtree, dirmeta, and the headers of files as the repository modes bare-user
+ * (xattr `user.ostreemeta`) and archive (`.filez`) store them. Types: libostree's ostree-core.h and
+ * ostree-core-private.h (OSTREE_TREE_, OSTREE_DIRMETA_, _OSTREE_ZLIB_FILE_HEADER_GVARIANT_FORMAT).
+ * Build side and deploy only. All integers in them are big endian inside the little endian serialisation.
+ */
+
+import { ByteReader } from './bytes.ts';
+import { type ByteString, hex, printable, toByteString } from './encoding.ts';
+import { badInput } from './errors.ts';
+import { decode } from './gvariant.ts';
+import { checksum, swapped } from './ostree-objects.ts';
+import { isValidName, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
+
+/** libostree's OSTREE_MAX_METADATA_SIZE. */
+export const MAX_METADATA_BYTES = 128 * 1024 * 1024;
+/** Entries of one dirtree and xattrs of one file are linear in the object's size, which is bounded already. */
+const UNLIMITED = Number.POSITIVE_INFINITY;
+
+export interface DirTree {
+  /** Checksum of the content object by name. */
+  readonly files: ReadonlyMap<ByteString, string>;
+  readonly directories: ReadonlyMap<ByteString, { readonly tree: string; readonly meta: string }>;
+}
+
+export interface Ownership {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly xattrs: ReadonlyMap<ByteString, Uint8Array>;
+}
+
+export interface ArchiveHeader extends Ownership {
+  /** Bytes of the uncompressed content; 0 for a symbolic link. */
+  readonly size: number;
+  /** Symbolic links only. */
+  readonly target?: ByteString;
+  /** Where the raw deflate stream starts. */
+  readonly contentOffset: number;
+}
+
+/** Throws `gvariant-malformed`, `dirtree-malformed`; names are valid file names and unique. */
+export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
+  const [fileList, directoryList] = decode('(a(say)a(sayay))', bytes, what, UNLIMITED);
+  const files = new Map<ByteString, string>();
+  const directories = new Map<ByteString, { tree: string; meta: string }>();
+  function requireNew(name: ByteString): void {
+    if (isValidName(name) && !files.has(name) && !directories.has(name)) return;
+    const fact = isValidName(name) ? 'stands in it twice' : 'is not a file name';
+    throw badInput('dirtree-malformed', `cannot read ${what}: "${printable(name)}" ${fact}`);
+  }
+  for (const [name, sum] of fileList) {
+    requireNew(name);
+    files.set(name, checksum(sum, what, 'file'));
+  }
+  for (const [name, tree, meta] of directoryList) {
+    requireNew(name);
+    directories.set(name, { tree: checksum(tree, what, 'dirtree'), meta: checksum(meta, what, 'dirmeta') });
+  }
+  return { files, directories };
+}
+
+/** Owner, mode and xattrs of a directory. */
+export function parseDirMeta(bytes: Uint8Array, what = 'dirmeta'): Ownership {
+  return parseOwnership(bytes, what, [S_IFDIR]);
+}
+
+/** The value of `user.ostreemeta` on an object of a bare-user repository. */
+export function parseOstreeMeta(bytes: Uint8Array, what = 'user.ostreemeta'): Ownership {
+  return parseOwnership(bytes, what, [S_IFREG, S_IFLNK]);
+}
+
+function parseOwnership(bytes: Uint8Array, what: string, types: readonly number[]): Ownership {
+  const [uid, gid, mode, xattrs] = decode('(uuua(ayay))', bytes, what, UNLIMITED);
+  return {
+    mode: requireMode(swapped32(mode), types, what),
+    uid: swapped32(uid),
+    gid: swapped32(gid),
+    xattrs: parseXattrs(xattrs, what),
+  };
+}
+
+const SIZE_FIELD_BYTES = 8;
+
+/** The head of a `.filez` object: `u32be length, 4 zero bytes, (tuuuusa(ayay))`; raw deflate follows. */
+export function parseArchiveHeader(bytes: Uint8Array, what = 'file header'): ArchiveHeader {
+  const reader = new ByteReader(bytes, what);
+  const contentOffset = SIZE_FIELD_BYTES + reader.u32be(0);
+  if (reader.u32be(4) !== 0) throw malformed(what, 'its padding is not zero');
+  const variant = reader.slice(SIZE_FIELD_BYTES, contentOffset);
+  const [size, uid, gid, mode, rdev, target, xattrs] = decode('(tuuuusa(ayay))', variant, what, UNLIMITED);
+  const bytesOfContent = swapped(size);
+  if (bytesOfContent > BigInt(Number.MAX_SAFE_INTEGER))
+    throw malformed(what, `its size is ${bytesOfContent}`);
+  const type = swapped32(mode) & S_IFMT;
+  if (rdev !== 0) throw malformed(what, `its device number is ${swapped32(rdev)}`);
+  if ((type === S_IFLNK) !== target.length > 0) {
+    throw malformed(what, `it has type 0o${type.toString(8)} and a link target of ${target.length} bytes`);
+  }
+  return {
+    mode: requireMode(swapped32(mode), [S_IFREG, S_IFLNK], what),
+    uid: swapped32(uid),
+    gid: swapped32(gid),
+    xattrs: parseXattrs(xattrs, what),
+    size: Number(bytesOfContent),
+    ...(type === S_IFLNK && { target }),
+    contentOffset,
+  };
+}
+
+/** Bytes that hold a whole archive header, given the object's first 8; refuses what could not be one. */
+export function archiveHeaderBytes(head: Uint8Array, what: string): number {
+  const length = new ByteReader(head, what).u32be(0);
+  if (length > MAX_METADATA_BYTES) throw malformed(what, `it claims ${length} bytes`);
+  return SIZE_FIELD_BYTES + length;
+}
+
+function requireMode(mode: number, types: readonly number[], what: string): number {
+  if (types.includes(mode & S_IFMT) && (mode & ~(S_IFMT | 0o7777)) === 0) return mode;
+  const expected = types.map((type) => `0o${type.toString(8)}`).join(' or ');
+  throw malformed(what, `its mode is 0o${mode.toString(8)}, expected type ${expected}`);
+}
+
+function parseXattrs(
+  list: readonly (readonly [Uint8Array, Uint8Array])[],
+  what: string,
+): Map<ByteString, Uint8Array> {
+  const out = new Map<ByteString, Uint8Array>();
+  for (const [nameBytes, value] of list) {
+    const name = toByteString(nameBytes.subarray(0, Math.max(0, nameBytes.length - 1)));
+    if (nameBytes[nameBytes.length - 1] !== 0 || name.length === 0 || name.includes('\0') || out.has(name)) {
+      throw malformed(what, `bad or repeated xattr name ${hex(nameBytes.subarray(0, 64))}`);
+    }
+    out.set(name, value);
+  }
+  return out;
+}
+
+function malformed(what: string, fact: string): Error {
+  return badInput('object-malformed', `cannot read ${what}: ${fact}`);
+}
+
+function swapped32(value: number): number {
+  return (
+    ((value & 0xff) * 2 ** 24 + ((value & 0xff00) << 8) + ((value >>> 8) & 0xff00) + (value >>> 24)) >>> 0
+  );
+}

@@ -1,0 +1,157 @@
+/**
+ * From a commit to the tree of its composefs image, as libostree's ostree_repo_checkout_composefs builds it: mtime 0
+ * and link count 1 everywhere, non-empty files refer to their object, the mount points of a deployment are added to
+ * the root. Files come from objects only, never from a checked-out tree.
+ */
+
+import { ascii, type ByteString, printable } from './encoding.ts';
+import { badInput, SealrootError } from './errors.ts';
+import type { Commit } from './ostree-objects.ts';
+import { type Ownership, parseDirMeta, parseDirTree } from './ostree-tree-objects.ts';
+import { MAX_DEPTH, S_IFDIR, S_IFLNK, S_IFMT, type TreeNode } from './tree.ts';
+
+export interface OstreeFile extends Ownership {
+  /** Bytes of a regular file. */
+  readonly size: number;
+  /** Symbolic links only. */
+  readonly target?: ByteString;
+  /** fs-verity digest of the content; of non-empty regular files only. */
+  readonly digest?: Uint8Array;
+}
+
+/** Where a commit's objects come from. Each call throws when the object is missing or does not fit its checksum. */
+export interface ObjectSource {
+  dirTree(checksum: string): Uint8Array;
+  dirMeta(checksum: string): Uint8Array;
+  file(checksum: string): OstreeFile;
+}
+
+/** What a deployment's root must have to be mounted on. */
+const MOUNT_POINTS = ['usr', 'etc', 'boot', 'var', 'sysroot'].map(ascii);
+
+/** A few small dirtrees that refer to each other can name more nodes than any memory holds. */
+const MAX_NODES = 4_000_000;
+
+interface Pending {
+  readonly node: TreeNode & { readonly children: Map<ByteString, TreeNode> };
+  readonly tree: string;
+  /** With a trailing slash. */
+  readonly path: string;
+  readonly depth: number;
+}
+
+/** Errors of `source` are completed with the path that needed the object. */
+export function treeFromCommit(commit: Commit, source: ObjectSource): TreeNode {
+  return new TreeBuilder(source).build(commit);
+}
+
+class TreeBuilder {
+  readonly #source: ObjectSource;
+  readonly #dirMetas = new Map<string, Ownership>();
+  readonly #files = new Map<string, OstreeFile>();
+  readonly #pending: Pending[] = [];
+  #nodes = 0;
+
+  constructor(source: ObjectSource) {
+    this.#source = source;
+  }
+
+  build(commit: Commit): TreeNode {
+    const root = this.#directory(commit.rootMeta, commit.rootTree, '/', 0);
+    for (let next = this.#pending.pop(); next !== undefined; next = this.#pending.pop()) this.#fill(next);
+    for (const name of MOUNT_POINTS) {
+      if (root.children.has(name)) continue;
+      root.children.set(name, directoryNode({ mode: S_IFDIR | 0o755, uid: 0, gid: 0, xattrs: new Map() }));
+    }
+    return root;
+  }
+
+  #directory(meta: string, tree: string, path: string, depth: number): Pending['node'] {
+    let owner = this.#dirMetas.get(meta);
+    if (owner === undefined) {
+      owner = needed(path, () => parseDirMeta(this.#source.dirMeta(meta), `object ${meta}.dirmeta`));
+      this.#dirMetas.set(meta, owner);
+    }
+    const node = directoryNode(owner);
+    this.#pending.push({ node, tree, path, depth });
+    return node;
+  }
+
+  #fill({ node, tree, path, depth }: Pending): void {
+    if (depth > MAX_DEPTH) {
+      throw badInput(
+        'tree-too-deep',
+        `cannot read tree: "${printable(path)}" is deeper than ${MAX_DEPTH} levels`,
+      );
+    }
+    const { files, directories } = needed(path, () =>
+      parseDirTree(this.#source.dirTree(tree), `object ${tree}.dirtree`),
+    );
+    this.#nodes += files.size + directories.size;
+    if (this.#nodes > MAX_NODES) {
+      throw badInput('tree-too-large', `cannot read tree: more than ${MAX_NODES} files and directories`);
+    }
+    for (const [name, checksum] of files) node.children.set(name, this.#file(checksum, path + name));
+    for (const [name, below] of directories) {
+      node.children.set(name, this.#directory(below.meta, below.tree, `${path}${name}/`, depth + 1));
+    }
+  }
+
+  #file(checksum: string, path: string): TreeNode {
+    let file = this.#files.get(checksum);
+    if (file === undefined) {
+      file = needed(path, () => this.#source.file(checksum));
+      this.#files.set(checksum, file);
+    }
+    return fileNode(file, checksum);
+  }
+}
+
+function baseNode({ mode, uid, gid, xattrs }: Ownership): TreeNode {
+  return {
+    mode,
+    uid,
+    gid,
+    rdev: 0,
+    nlink: 1,
+    size: 0,
+    mtimeSec: 0n,
+    mtimeNsec: 0,
+    // One map a node, although the objects are shared: who edits a tree means one node.
+    xattrs: new Map(xattrs),
+  };
+}
+
+function directoryNode(owner: Ownership): Pending['node'] {
+  return { ...baseNode(owner), children: new Map() };
+}
+
+function fileNode(file: OstreeFile, checksum: string): TreeNode {
+  const node = baseNode(file);
+  if ((file.mode & S_IFMT) === S_IFLNK) {
+    const payload = file.target ?? ascii('');
+    return { ...node, payload, size: payload.length };
+  }
+  if (file.size === 0) return node;
+  return {
+    ...node,
+    size: file.size,
+    payload: objectPath(checksum),
+    ...(file.digest !== undefined && { digest: file.digest }),
+  };
+}
+
+/** Below a repository's `objects`; `.file` in every mode, since an image is mounted over a bare repository. */
+export function objectPath(checksum: string): ByteString {
+  return ascii(`${checksum.slice(0, 2)}/${checksum.slice(2)}.file`);
+}
+
+function needed<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof SealrootError)) throw error;
+    const { kind, code, message, hint } = error;
+    throw new SealrootError(kind, code, `${message}, needed for "${printable(path)}"`, hint);
+  }
+}

@@ -13,7 +13,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['test/{formats,initrd,commands,adapters}/**/*.test.ts', 'test/*.test.ts'],
+          include: ['test/{formats,initrd,commands,adapters,vm-harness}/**/*.test.ts', 'test/*.test.ts'],
         },
       },
       {

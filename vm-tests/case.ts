@@ -1,0 +1,124 @@
+/**
+ * What a case is, and what it gets: a scratch folder, named steps, and guests that cannot outlive it.
+ * A case passes when its function returns, has run at least one step, and has left no guest running.
+ */
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { type Accelerator, chooseAccelerator } from './accelerator.ts';
+import { GuestFailure, type Machine, type MachineOptions, startMachine } from './machine.ts';
+import type { TestPoint } from './tap.ts';
+
+export interface VmCase {
+  /** One sentence: what is shown. */
+  readonly title: string;
+  /** For the whole case, beyond the deadlines of its waits. */
+  readonly deadlineSeconds: number;
+  run(context: CaseContext): Promise<void>;
+}
+
+export type GuestOptions = Omit<MachineOptions, 'logFolder' | 'accelerator'>;
+
+export class CaseContext {
+  readonly name: string;
+  /** Exists, is empty at the start, and is removed after a pass. */
+  readonly folder: string;
+  readonly steps: TestPoint[] = [];
+  readonly machines: Machine[] = [];
+  #ended = false;
+
+  constructor(name: string, folder: string) {
+    this.name = name;
+    this.folder = folder;
+  }
+
+  /** Runs and times one step; the first that fails ends the case. */
+  async step<T>(title: string, action: () => Promise<T> | T): Promise<T> {
+    const started = performance.now();
+    const seconds = () => (performance.now() - started) / 1000;
+    try {
+      const result = await action();
+      this.steps.push({ title, passed: true, seconds: seconds() });
+      return result;
+    } catch (error) {
+      this.steps.push({ title, passed: false, seconds: seconds() });
+      throw error;
+    }
+  }
+
+  /** Starts a guest. Its name is unique in the case. */
+  async start(options: GuestOptions): Promise<Machine> {
+    const accelerator: Accelerator = await chooseAccelerator();
+    if (this.#ended) throw new Error(`cannot start guest ${options.name}: case ${this.name} has ended`);
+    if (this.machines.some(({ name }) => name === options.name)) {
+      throw new Error(`cannot start guest ${options.name}: case ${this.name} has one of that name`);
+    }
+    const machine = await startMachine({
+      ...options,
+      accelerator,
+      logFolder: path.join(this.folder, 'logs'),
+    });
+    this.machines.push(machine);
+    return machine;
+  }
+
+  /** Kills what still runs and names it. */
+  async end(): Promise<string[]> {
+    this.#ended = true;
+    const running = this.machines.filter(({ running }) => running);
+    await Promise.all(running.map((machine) => machine.kill()));
+    return running.map(({ name }) => name);
+  }
+}
+
+/** A case's verdict, never an exception: what a case throws is its failure. */
+export interface CaseResult {
+  readonly point: TestPoint;
+  readonly steps: readonly TestPoint[];
+  /** The guest to look at after a failure. */
+  readonly machine: Machine | undefined;
+}
+
+/** `load` is part of the case: a file that cannot be imported is a failed case. */
+export async function runCase(
+  name: string,
+  load: () => Promise<VmCase>,
+  folder: string,
+): Promise<CaseResult> {
+  const started = performance.now();
+  const context = new CaseContext(name, folder);
+  let timer: NodeJS.Timeout | undefined;
+  let failure: unknown;
+  try {
+    await mkdir(folder, { recursive: true });
+    const vmCase = await load();
+    const deadline = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`cannot finish case ${name}: deadline of ${vmCase.deadlineSeconds} s passed`)),
+        vmCase.deadlineSeconds * 1000,
+      );
+    });
+    await Promise.race([vmCase.run(context), deadline]);
+    if (context.steps.length === 0) failure = new Error(`cannot pass case ${name}: it ran no step`);
+  } catch (error) {
+    failure = error;
+  } finally {
+    clearTimeout(timer);
+  }
+  const left = await context.end();
+  if (left.length > 0)
+    failure ??= new Error(`cannot pass case ${name}: guest ${left.join(', ')} was left running`);
+  const seconds = (performance.now() - started) / 1000;
+  if (failure === undefined) {
+    return { point: { title: name, passed: true, seconds }, steps: context.steps, machine: undefined };
+  }
+  return {
+    point: { title: name, passed: false, seconds, failure: describe(failure) },
+    steps: context.steps,
+    machine: failure instanceof GuestFailure ? failure.machine : context.machines.at(-1),
+  };
+}
+
+function describe(failure: unknown): string {
+  if (failure instanceof GuestFailure) return failure.message;
+  return failure instanceof Error ? (failure.stack ?? failure.message) : String(failure);
+}

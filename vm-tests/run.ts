@@ -1,0 +1,113 @@
+/**
+ * `npm run test:vm -- NAME...`: runs the cases of that name, all without one, two at a time, and prints TAP.
+ * A failed case shows its guest's console and how to repeat it. The last line is `N passed, N failed`.
+ * Exit status: 0 all passed, 1 one failed, 2 nothing to run.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { CACHE_DIR } from '../tools/cache.ts';
+import { type CaseResult, runCase, type VmCase } from './case.ts';
+import { comment, subtest } from './tap.ts';
+
+/** QEMU is emulating: with two cores a third guest would only slow the other two. */
+const PARALLEL_CASES = 2;
+const CONSOLE_LINES_SHOWN = 200;
+
+interface Count {
+  passed: number;
+  failed: number;
+}
+
+async function caseNames(folder: string): Promise<string[]> {
+  const files = existsSync(folder) ? await readdir(folder) : [];
+  return files
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => file.slice(0, -'.ts'.length))
+    .sort();
+}
+
+async function loadCase(file: string): Promise<VmCase> {
+  const loaded = (await import(file)) as { default?: VmCase };
+  if (loaded.default === undefined) throw new Error(`cannot load ${file}: no default export`);
+  return loaded.default;
+}
+
+function report(number: number, name: string, result: CaseResult): string {
+  const text = subtest(number, result.point, result.steps);
+  if (result.point.passed) return text;
+  const { machine } = result;
+  const repeat = comment(`repeat: npm run test:vm -- ${name}`);
+  if (machine === undefined) return text + repeat;
+  const lines = machine.console.trimEnd().split('\n');
+  const title = `console of guest ${machine.name}, last ${CONSOLE_LINES_SHOWN} lines of ${machine.logFile}:`;
+  const events = machine.events.map((event) => `event ${JSON.stringify(event)}`).join('\n') || 'no event';
+  return [
+    text,
+    comment(title),
+    comment(lines.slice(-CONSOLE_LINES_SHOWN).join('\n')),
+    comment(events),
+    repeat,
+    comment(`the guest alone: ${machine.repeatCommand}`),
+  ].join('');
+}
+
+async function runAll(
+  folder: string,
+  names: readonly string[],
+  write: (text: string) => void,
+): Promise<Count> {
+  const count = { passed: 0, failed: 0 };
+  const waiting = [...names];
+  const scratch = path.join(CACHE_DIR, 'vm', 'runs', `${process.pid}`);
+  async function worker(): Promise<void> {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+      const file = path.join(folder, `${name}.ts`);
+      const caseFolder = path.join(scratch, name);
+      const result = await runCase(name, () => loadCase(file), caseFolder);
+      count[result.point.passed ? 'passed' : 'failed']++;
+      write(report(count.passed + count.failed, name, result));
+      if (result.point.passed) await rm(caseFolder, { recursive: true, force: true });
+    }
+  }
+  await Promise.all(Array.from({ length: PARALLEL_CASES }, worker));
+  if (count.failed === 0) await rm(scratch, { recursive: true, force: true });
+  return count;
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      /** Another folder of cases: the harness's own test runs cases that must fail. */
+      cases: { type: 'string', default: path.join(import.meta.dirname, 'cases') },
+      /** Also writes the counts there as JSON. */
+      result: { type: 'string' },
+    },
+  });
+  const folder = path.resolve(values.cases);
+  const known = await caseNames(folder);
+  const unknown = positionals.filter((name) => !known.includes(name));
+  const names = positionals.length > 0 ? positionals : known;
+  process.stdout.write(`TAP version 14\n`);
+  if (unknown.length > 0 || names.length === 0) {
+    const fact = unknown.length > 0 ? `no such case: ${unknown.join(' ')}` : `no case in ${folder}`;
+    process.stdout.write(`Bail out! ${fact}\n`);
+    process.stdout.write(comment(`cases: ${known.join(' ')}`));
+    process.stdout.write('0 passed, 0 failed\n');
+    return 2;
+  }
+  process.stdout.write(`1..${names.length}\n`);
+  const count = await runAll(folder, names, (text) => process.stdout.write(text));
+  if (values.result !== undefined) {
+    await mkdir(path.dirname(values.result), { recursive: true });
+    const total = count.passed + count.failed;
+    const result = { numPassedTests: count.passed, numFailedTests: count.failed, numTotalTests: total };
+    await writeFile(values.result, `${JSON.stringify(result)}\n`);
+  }
+  process.stdout.write(`${count.passed} passed, ${count.failed} failed\n`);
+  return count.failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

@@ -54,13 +54,13 @@ export interface OstreeRepo {
   ): void;
 }
 
-interface Libostree {
+export interface Libostree {
   GLib: GLibNamespace;
   Gio: GioNamespace;
   OSTree: OSTreeNamespace;
 }
 
-async function loadLibostree(): Promise<Libostree> {
+export async function loadLibostree(): Promise<Libostree> {
   try {
     const { default: gi } = await import('node-gtk');
     return {
@@ -82,7 +82,7 @@ function messageOf(error: unknown): string {
 }
 
 /** Runs one libostree operation; its failure becomes a system error that says what was tried. */
-function attempt<T>(what: string, operation: () => T): T {
+export function attempt<T>(what: string, operation: () => T): T {
   try {
     return operation();
   } catch (error) {

@@ -1,0 +1,281 @@
+/**
+ * `sealroot disk create`: a bootable disk from one sealed commit, on a machine whose kernel need not know fs-verity.
+ * GPT, an ESP with systemd-boot and one entry, ext4 with the deployment, sealed offline. The output appears only when
+ * all of it is there and e2fsck has no complaint.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import {
+  checkExt4,
+  convertToQcow2,
+  createPartitionedImage,
+  type DiskLayout,
+  type EspFile,
+  ext4Device,
+  MIB,
+  makeEsp,
+  makeExt4,
+  type Partition,
+  planLayout,
+} from '../adapters/disk-image.ts';
+import { nodeHasher } from '../adapters/hasher.ts';
+import { mountImagePart } from '../adapters/mount-namespace.ts';
+import { openObjectStore } from '../adapters/object-store.ts';
+import { OfflineVerity } from '../adapters/offline-verity.ts';
+import { resolveRevision } from '../adapters/ostree-repo.ts';
+import { type Deployment, openSysroot, readLoaderEntries } from '../adapters/sysroot.ts';
+import { hex } from '../formats/encoding.ts';
+import { badInput, refused, usageError } from '../formats/errors.ts';
+import { planSealing, type Sealing, sealDeployment, sealObjects } from './seal-deployment.ts';
+import { loadTrustedKeys } from './trusted-keys.ts';
+
+const ESP_SIZE = 256 * MIB;
+const SMALLEST_DISK = 1024 * MIB;
+
+export interface DiskCreateOptions {
+  repo: string;
+  ref: string;
+  os: string;
+  pubkey: readonly string[];
+  output: string;
+  /** `4G`, `900M` or bytes; without it three times the content and 1 GiB, at least 2 GiB. */
+  size?: string | undefined;
+  /** Behind `root=UUID=...` and `rw`. */
+  karg?: readonly string[] | undefined;
+  format?: 'raw' | 'qcow2' | undefined;
+  /** Gets `kernel`, `initramfs` and `cmdline`, for booting without a boot loader. */
+  exportBoot?: string | undefined;
+  onProgress?: ((message: string) => void) | undefined;
+}
+
+export interface DiskCreateResult {
+  output: string;
+  format: 'raw' | 'qcow2';
+  size: number;
+  partitions: Partition[];
+  commit: string;
+  /** fs-verity digest of the deployment's image. */
+  digest: string;
+  /** Below the root file system. */
+  deployment: string;
+  /** The value of the kernel argument `ostree`. */
+  ostree: string;
+  /** The whole command line, `ostree=` included. */
+  kernelArguments: string;
+  sealedFiles: number;
+  /** False when the tree has no systemd-boot: then the disk boots only directly. */
+  bootLoader: boolean;
+  warnings: string[];
+}
+
+/** What the boot needs of a deployment; the files can be read only until they are sealed. */
+interface BootFiles {
+  kernel: string;
+  initramfs: string;
+  kernelArguments: string;
+  ostree: string;
+  systemdBoot: string | undefined;
+}
+
+/** Refuses what `sealroot verify` refuses under the same keys. A failed run leaves no output. */
+export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreateResult> {
+  const format = options.format ?? 'qcow2';
+  const progress = options.onProgress ?? (() => undefined);
+  const trusted = loadTrustedKeys(options.pubkey);
+  const commit = await resolveRevision(options.repo, options.ref);
+  progress(`making the image of commit ${commit}`);
+  const sealing = planSealing(openObjectStore(options.repo, { digests: 'compute' }), commit, trusted.keys);
+  const layout = planLayout({
+    size: diskSize(options.size, sealing),
+    espSize: ESP_SIZE,
+    espUuid: randomUUID(),
+    rootUuid: randomUUID(),
+  });
+  mkdirSync(dirname(resolve(options.output)), { recursive: true });
+  const work = mkdtempSync(join(tmpdir(), 'sealroot-disk-'));
+  const raw = `${resolve(options.output)}.raw.tmp`;
+  const converted = `${resolve(options.output)}.tmp`;
+  rmSync(raw, { force: true });
+  try {
+    const built = await buildRaw(raw, work, layout, sealing, options, progress);
+    if (options.exportBoot !== undefined) exportBoot(options.exportBoot, built.boot);
+    if (format === 'qcow2') {
+      progress('converting to qcow2');
+      convertToQcow2(raw, converted);
+      renameSync(converted, options.output);
+    } else {
+      renameSync(raw, options.output);
+    }
+    return {
+      output: options.output,
+      format,
+      size: layout.size,
+      partitions: [layout.esp, layout.root],
+      commit,
+      digest: hex(sealing.verdict.digest),
+      deployment: built.deployment,
+      ostree: built.boot.ostree,
+      kernelArguments: built.boot.kernelArguments,
+      sealedFiles: built.sealedFiles,
+      bootLoader: built.boot.systemdBoot !== undefined,
+      warnings: [...trusted.warnings, ...sealing.verdict.warnings],
+    };
+  } finally {
+    rmSync(raw, { force: true });
+    rmSync(converted, { force: true });
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+interface RawDisk {
+  boot: BootFiles;
+  deployment: string;
+  sealedFiles: number;
+}
+
+async function buildRaw(
+  raw: string,
+  work: string,
+  layout: DiskLayout,
+  sealing: Sealing,
+  options: DiskCreateOptions,
+  progress: (message: string) => void,
+): Promise<RawDisk> {
+  progress('partitioning');
+  createPartitionedImage(raw, layout);
+  const fileSystemUuid = randomUUID();
+  makeExt4(raw, layout.root, fileSystemUuid);
+  const root = join(work, 'root');
+  mkdirSync(root);
+  const unmount = mountImagePart(raw, layout.root, root);
+  const verity = new OfflineVerity(nodeHasher);
+  let built: RawDisk;
+  try {
+    progress('deploying');
+    const kernelArguments = [`root=UUID=${fileSystemUuid}`, 'rw', ...(options.karg ?? [])];
+    const deployment = await deployOffline(root, sealing, verity, options, kernelArguments);
+    const boot = collectBootFiles(root, deployment, join(work, 'boot'));
+    progress('sealing the objects');
+    sealObjects(sealing, join(root, 'ostree/repo'), (path) => verity.add(path));
+    built = { boot, deployment: deployment.path.slice(root.length), sealedFiles: verity.count };
+  } finally {
+    unmount();
+  }
+  verity.finish(ext4Device(raw, layout.root));
+  checkExt4(raw, layout.root);
+  progress('writing the ESP');
+  makeEsp(raw, layout.esp, espFiles(built.boot, options.os));
+  return built;
+}
+
+async function deployOffline(
+  root: string,
+  sealing: Sealing,
+  verity: OfflineVerity,
+  options: DiskCreateOptions,
+  kernelArguments: readonly string[],
+): Promise<Deployment> {
+  const { checksum } = sealing.verdict;
+  mkdirSync(join(root, 'boot'), { mode: 0o755 });
+  const sysroot = await openSysroot(root, { create: true, lock: true, disableFsync: true });
+  try {
+    // The entries in /boot are for whoever reads them there; which boot loader is installed is not libostree's to guess.
+    sysroot.setRepoConfig('sysroot', 'bootloader', 'none');
+    sysroot.setRepoConfig('ex-integrity', 'fsverity', 'maybe');
+    sysroot.initOs(options.os);
+    sysroot.pullLocal(options.repo, options.ref);
+    if (sysroot.resolveRev(options.ref) !== checksum) {
+      throw refused('ref-moved', `cannot deploy ${options.ref}: it is no longer at ${checksum}`, 'try again');
+    }
+    return sysroot.deploy({
+      os: options.os,
+      checksum,
+      refspec: options.ref,
+      kernelArguments,
+      beforeBootLoader: (path) => sealDeployment(sealing, path, (file) => verity.add(file)),
+    });
+  } finally {
+    sysroot.close();
+  }
+}
+
+/** Copies kernel and initramfs to a folder outside the disk and reads the rest from the boot loader's entry. */
+function collectBootFiles(root: string, deployment: Deployment, folder: string): BootFiles {
+  const entry = readLoaderEntries(root)[0];
+  const linux = entry?.fields.get('linux');
+  const initrd = entry?.fields.get('initrd');
+  const ostree = /(?:^|\s)ostree=(\S+)/.exec(deployment.kernelArguments)?.[1];
+  if (linux === undefined || initrd === undefined || ostree === undefined) {
+    throw badInput(
+      'boot-files-missing',
+      `cannot boot commit ${deployment.checksum}: its tree has no kernel with an initramfs`,
+      'put vmlinuz and initramfs.img into /usr/lib/modules/VERSION of the tree',
+    );
+  }
+  mkdirSync(folder);
+  const kernel = join(folder, 'kernel');
+  const initramfs = join(folder, 'initramfs');
+  copyFileSync(join(root, 'boot', linux), kernel);
+  copyFileSync(join(root, 'boot', initrd), initramfs);
+  const inTree = join(deployment.path, 'usr/lib/systemd/boot/efi/systemd-bootx64.efi');
+  const systemdBoot = existsSync(inTree) ? join(folder, 'systemd-boot.efi') : undefined;
+  if (systemdBoot !== undefined) copyFileSync(inTree, systemdBoot);
+  return { kernel, initramfs, kernelArguments: deployment.kernelArguments, ostree, systemdBoot };
+}
+
+/** The entry stands on the ESP because systemd-boot reads FAT only, and libostree's /boot cannot be FAT. */
+function espFiles(boot: BootFiles, os: string): EspFile[] {
+  const folder = `ostree/${os}`;
+  const entry = [
+    `title ${os}`,
+    `linux /${folder}/kernel`,
+    `initrd /${folder}/initramfs`,
+    `options ${boot.kernelArguments}`,
+  ];
+  const text = (lines: readonly string[]): Uint8Array => Buffer.from(`${lines.join('\n')}\n`);
+  const files: EspFile[] = [
+    { path: `${folder}/kernel`, content: { copyOf: boot.kernel } },
+    { path: `${folder}/initramfs`, content: { copyOf: boot.initramfs } },
+    { path: `loader/entries/${os}.conf`, content: text(entry) },
+    { path: 'loader/loader.conf', content: text([`default ${os}.conf`, 'timeout 0']) },
+  ];
+  if (boot.systemdBoot !== undefined) {
+    files.push({ path: 'EFI/BOOT/BOOTX64.EFI', content: { copyOf: boot.systemdBoot } });
+    files.push({ path: 'EFI/systemd/systemd-bootx64.efi', content: { copyOf: boot.systemdBoot } });
+  }
+  return files;
+}
+
+function exportBoot(folder: string, boot: BootFiles): void {
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(boot.kernel, join(folder, 'kernel'));
+  copyFileSync(boot.initramfs, join(folder, 'initramfs'));
+  writeFileSync(join(folder, 'cmdline'), `${boot.kernelArguments}\n`);
+}
+
+function diskSize(wanted: string | undefined, sealing: Sealing): number {
+  const content = sealing.objects.reduce((sum, object) => sum + object.size, 0);
+  if (wanted === undefined) {
+    return Math.max(2048 * MIB, Math.ceil((3 * content) / MIB) * MIB + SMALLEST_DISK);
+  }
+  const size = parseSize(wanted);
+  const least = Math.max(SMALLEST_DISK, Math.ceil((1.2 * content) / MIB) * MIB + ESP_SIZE + 128 * MIB);
+  if (size >= least) return size;
+  throw usageError(
+    'disk-too-small',
+    `cannot create a disk of ${wanted}: at least ${least / MIB}M are needed`,
+  );
+}
+
+/** `4G`, `900M`, `4294967296`; rounded down to whole MiB. */
+export function parseSize(text: string): number {
+  const [, digits, unit] = /^([0-9]{1,15})([KMGT]?)$/.exec(text) ?? [];
+  if (digits === undefined) {
+    throw usageError('size-malformed', `cannot read size "${text}": expected a number with K, M, G or T`);
+  }
+  const factor = 1024 ** ' KMGT'.indexOf(unit === undefined || unit === '' ? ' ' : unit);
+  return Math.floor((Number(digits) * factor) / MIB) * MIB;
+}

@@ -12,7 +12,8 @@ import { type CpioEntry, characterDevice, cpioArchive, directory, file } from '.
 import { type Kernel, loadModules } from './kernel-modules.ts';
 import type { Boot } from './machine.ts';
 
-const GUEST_FOLDER = path.join(import.meta.dirname, 'guest');
+const INIT_FOLDER = path.join(import.meta.dirname, 'fast-guest');
+const EVENTS = path.join(import.meta.dirname, 'guest/events.sh');
 /** The package busybox-static; a dynamic one would need its libraries in the initramfs. */
 const BUSYBOX = '/bin/busybox';
 const ROOT_MODULES = ['virtio_blk', 'ext4', 'loop', 'erofs', 'overlay'];
@@ -35,7 +36,7 @@ export interface FastBootFiles {
 }
 
 async function fixedPart(kernel: Kernel, prepareRoot: string | undefined): Promise<Buffer> {
-  const guest = (name: string) => readFile(path.join(GUEST_FOLDER, name));
+  const guest = (name: string) => readFile(path.join(INIT_FOLDER, name));
   // Without a disk there is nothing to load; the harness's own cases start sooner.
   const modules = prepareRoot === undefined ? [] : await loadModules(kernel, ROOT_MODULES);
   const folders = [
@@ -54,7 +55,8 @@ async function fixedPart(kernel: Kernel, prepareRoot: string | undefined): Promi
     characterDevice('dev/console', 5, 1),
     file('bin/busybox', await readFile(BUSYBOX), 0o755),
     file('init', await guest('init.sh'), 0o755),
-    file('case/events.sh', await guest('events.sh')),
+    file('case/events.sh', await readFile(EVENTS)),
+    file('case/finish.sh', await guest('finish.sh')),
     file('case/switched.sh', await guest('switched.sh')),
     file('modules', modules.map(({ name }) => `${name}\n`).join('')),
     ...modules.map(({ name, data }) => file(`modules.d/${name}.ko`, data)),

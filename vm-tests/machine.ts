@@ -20,6 +20,8 @@ export interface Disk {
   readonly format: 'raw' | 'qcow2';
   /** `discard`: the guest may write, the file stays as it is; `keep`: its writes go into the file. */
   readonly writes: 'discard' | 'keep' | 'refuse';
+  /** The guest finds the disk under /dev/disk/by-id/virtio-SERIAL. */
+  readonly serial?: string;
 }
 
 export type Boot =
@@ -101,7 +103,8 @@ export function qemuArguments(
     const file = disk.file.replaceAll(',', ',,');
     out.push('-drive', `file=${file},format=${disk.format},if=none,id=disk${index}${mode}`);
     // Fixed slots: the guest numbers its disks by PCI address, not by our order.
-    out.push('-device', `virtio-blk-pci,drive=disk${index},addr=0x${(0x10 + index).toString(16)}`);
+    const serial = disk.serial === undefined ? '' : `,serial=${disk.serial}`;
+    out.push('-device', `virtio-blk-pci,drive=disk${index},addr=0x${(0x10 + index).toString(16)}${serial}`);
   });
   return [...out, ...extraArguments];
 }

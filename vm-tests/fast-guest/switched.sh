@@ -3,6 +3,7 @@
 PATH=/run/case:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 . /run/case/events.sh
+. /run/case/finish.sh
 event switched-root
 [ -e /run/case/script ] || finish 0
 /bin/sh /run/case/script

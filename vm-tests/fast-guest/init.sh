@@ -10,6 +10,7 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs -o mode=0755 run /run
 exec </dev/console >/dev/console 2>&1
 . /case/events.sh
+. /case/finish.sh
 
 while read -r module; do
     insmod "/modules.d/$module.ko" || finish 1 "insmod $module failed"

@@ -93,13 +93,18 @@ function open(repo: string, digests: Digests, depth: number): ObjectStore {
     throw badInput('repo-mode-unsupported', `cannot open repository ${repo}: ${fact}`);
   }
   const parentPath = keyfileValue(config, 'core', 'parent');
+  if (parentPath && !path.isAbsolute(parentPath)) {
+    // libostree would take it from the working directory of whoever runs.
+    const fact = `its core.parent "${printable(parentPath)}" is not absolute`;
+    throw badInput('repo-parent-relative', `cannot open repository ${repo}: ${fact}`);
+  }
   if (depth > MAX_PARENTS) throw badInput('repo-parents', `cannot open repository ${repo}: too many parents`);
   return new Store({
     path: repo,
     mode,
     digests,
     withXattrs: keyfileBoolean(config, 'core', 'disable-xattrs', configPath) !== true,
-    parent: parentPath ? open(path.resolve(repo, parentPath), digests, depth + 1) : undefined,
+    parent: parentPath ? open(parentPath, digests, depth + 1) : undefined,
   });
 }
 

@@ -146,7 +146,7 @@ export class VerityComputer {
       const want = Math.min(size - at, this.#input.length);
       fill(want, at);
       at += want;
-      if (want % VERITY_BLOCK_SIZE !== 0) this.#input.fill(0, want, want + VERITY_BLOCK_SIZE);
+      this.#input.fill(0, want, Math.ceil(want / VERITY_BLOCK_SIZE) * VERITY_BLOCK_SIZE);
       for (let i = 0; i * VERITY_BLOCK_SIZE < want; i++, index++) {
         hashInto(this.#blocks[i] as Uint8Array, leaves, index);
       }

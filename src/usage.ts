@@ -1,0 +1,91 @@
+/** The prose of the manual pages. */
+
+import type { ManualPage } from './manual.ts';
+
+export const ROOT_PAGE: ManualPage = {
+  summary: 'seal OSTree systems with composefs',
+  description: [
+    'sealroot turns an OSTree commit into a reproducible composefs image, puts the fs-verity digest of the image into the commit and signs the commit. At boot, sealroot-prepare-root verifies the signature and mounts exactly that image.',
+    'Every command has its own page: sealroot COMMAND --help.',
+  ],
+  examples: [
+    'sealroot keygen --out keys',
+    'sealroot seal --repo repo os/stable --key keys/sealroot.key',
+    'sealroot verify --repo repo os/stable --pubkey keys/sealroot.pub',
+  ],
+};
+
+export const KEYGEN_PAGE: ManualPage = {
+  summary: 'make an ed25519 key pair',
+  description: [
+    'Writes DIR/sealroot.key (the secret: base64 of seed and public key, mode 0600) and DIR/sealroot.pub (base64 of the public key), the format that ostree sign reads. DIR is made, with mode 0700, when it does not exist.',
+    'An existing file is never overwritten: nothing is written then.',
+  ],
+  examples: ['sealroot keygen --out keys'],
+};
+
+export const SEAL_PAGE: ManualPage = {
+  summary: 'put the image digest into a commit and sign it',
+  description: [
+    'Computes the composefs image from the objects of the commit, puts its fs-verity digest into the metadata of the commit (ostree.composefs.digest.v0) and adds an ed25519 signature of every KEY to the detached metadata (ostree.sign.ed25519).',
+    'A commit without the digest is written anew, with the same tree, parent, subject, body, timestamp and other metadata, and the branch REF is moved to it. Signatures of the old commit do not hold for the new one: sealroot names them and stops, unless --resign says that they may go.',
+    'A commit that has the right digest only gains the signatures; REF may then be a checksum too. Sealing twice changes nothing. A commit whose digest is wrong is refused.',
+    'The signature is in the repository before the branch moves. When the branch moves meanwhile, or anything fails, the branch stays where it is. A summary file or static deltas of the repository are not updated.',
+  ],
+  examples: [
+    'sealroot seal --repo repo os/stable --key keys/sealroot.key',
+    'sealroot seal --repo repo os/stable --key current.key --key next.key',
+    'sealroot keygen --out once && sealroot seal --repo repo os/stable --key once/sealroot.key --destroy-key',
+  ],
+};
+
+export const VERIFY_PAGE: ManualPage = {
+  summary: 'take the verdict of the boot on this machine',
+  description: [
+    'Takes the verdict that sealroot-prepare-root takes at boot, with the same code: the bytes of the commit have its checksum, one of the public keys made a valid ed25519 signature of them, and they name an image digest. Then the image is computed from the objects of the commit and compared with that digest.',
+    'One valid signature by one of the keys is enough. Malformed signatures and keys are skipped with a warning.',
+  ],
+  examples: [
+    'sealroot verify --repo repo os/stable --pubkey keys/sealroot.pub',
+    'sealroot verify --repo /ostree/repo CHECKSUM --pubkey /etc/ostree/initramfs-root-binding.key --json',
+  ],
+};
+
+export const IMAGE_PAGE: ManualPage = {
+  summary: 'make and read composefs images',
+  description: [
+    'A composefs image is a read-only EROFS file system that holds names and metadata and refers to objects by their path and fs-verity digest.',
+  ],
+  examples: ['sealroot image create --repo repo --commit os/stable os.cfs', 'sealroot image dump os.cfs'],
+};
+
+export const IMAGE_CREATE_PAGE: ManualPage = {
+  summary: 'write the composefs image of a commit',
+  description: [
+    'Computes the image from the objects of the commit, byte for byte what libostree makes, and writes it to IMAGE, or to standard output when IMAGE is "-". A file appears whole or not at all.',
+    'Prints the fs-verity digest of the image, unless standard output is the image.',
+  ],
+  examples: [
+    'sealroot image create --repo repo --commit os/stable os.cfs',
+    'sealroot image create --repo repo --commit os/stable - | sealroot image dump -',
+  ],
+};
+
+export const IMAGE_DUMP_PAGE: ManualPage = {
+  summary: 'show a composefs image as text',
+  description: [
+    'Prints one line for each file of IMAGE ("-" is standard input), in the format of composefs-info dump.',
+  ],
+  examples: [
+    'sealroot image dump os.cfs',
+    'diff <(sealroot image dump old.cfs) <(sealroot image dump new.cfs)',
+  ],
+};
+
+export const IMAGE_DIGEST_PAGE: ManualPage = {
+  summary: 'print the fs-verity digest of an image',
+  description: [
+    'Prints the fs-verity digest of IMAGE ("-" is standard input) in hex: SHA-256, blocks of 4096 bytes, no salt. It is what the kernel measures when the file has fs-verity, and what a sealed commit names. The file need not have fs-verity.',
+  ],
+  examples: ['sealroot image digest os.cfs', 'sealroot image digest --json os.cfs'],
+};

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { createProgress } from '../../src/adapters/progress.ts';
+
+function terminal(isTTY: boolean): {
+  isTTY: boolean;
+  columns: number;
+  out: string;
+  write(text: string): void;
+} {
+  return {
+    isTTY,
+    columns: 20,
+    out: '',
+    write(text) {
+      this.out += text;
+    },
+  };
+}
+
+describe('createProgress()', () => {
+  it('draws only after a second, at most ten times a second, within the width, and leaves nothing', () => {
+    let now = 0;
+    let described = 0;
+    const screen = terminal(true);
+    const progress = createProgress(screen, () => now);
+    for (; now < 2000; now++) progress.update(() => `${++described} ${'x'.repeat(50)}`);
+    expect(described).toBe(10);
+    expect(screen.out.startsWith(`\r\x1b[K1 ${'x'.repeat(17)}\r`)).toBe(true);
+    progress.finish();
+    expect(screen.out.endsWith('\r\x1b[K')).toBe(true);
+  });
+
+  it('is silent when the work is quick', () => {
+    const screen = terminal(true);
+    const progress = createProgress(screen, () => 0);
+    progress.update(() => 'never');
+    progress.finish();
+    expect(screen.out).toBe('');
+  });
+
+  it('is silent when there is no terminal', () => {
+    let now = 0;
+    const screen = terminal(false);
+    const progress = createProgress(screen, () => now);
+    now = 5000;
+    progress.update(() => 'never');
+    progress.finish();
+    expect(screen.out).toBe('');
+  });
+});

@@ -52,6 +52,7 @@ declare module 'node-gtk' {
   export interface Repo {
     copyConfig(): KeyFile;
     writeConfig(config: KeyFile): boolean;
+    fsckObject(type: number, checksum: string, cancellable: null): boolean;
     setDisableFsync(disable: boolean): void;
   }
   export interface OSTreeNamespace {

@@ -52,7 +52,7 @@ declare module 'node-gtk' {
   }
   export interface OSTreeNamespace {
     Repo: { new: (path: File) => Repo };
-    ObjectType: { COMMIT: number };
+    ObjectType: { COMMIT: number; FILE: number };
     RepoLockType: { SHARED: number; EXCLUSIVE: number };
     RepoListRefsExtFlags: { NONE: number; ALIASES: number; EXCLUDE_REMOTES: number; EXCLUDE_MIRRORS: number };
   }

@@ -33,6 +33,7 @@ const functions = {
   ),
   umount2: libc.func('int umount2(const void *target, int flags)'),
   dup3: libc.func('int dup3(int from, int to, int flags)'),
+  syncfs: libc.func('int syncfs(int fd)'),
 };
 
 const errnoNames = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
@@ -143,4 +144,9 @@ const O_CLOEXEC = 0x80000;
 /** `fd` becomes another descriptor of what `by` has open; what it had open before is closed. */
 export function replaceDescriptor(fd: number, by: number): void {
   check(functions.dup3(by, fd, O_CLOEXEC), `replace descriptor ${fd}`);
+}
+
+/** `what` names the file system in the error. */
+export function syncfs(fd: number, what: string): void {
+  check(functions.syncfs(fd), `sync the file system of ${what}`);
 }

@@ -54,6 +54,11 @@ export interface Sysroot {
   /** Copies a branch from a repository on this machine; the branch gets the same name here. */
   pullLocal(repoPath: string, ref: string): void;
   setRepoConfig(group: string, key: string, value: string): void;
+  /**
+   * The first of these file objects whose content or metadata does not have its checksum, and what libostree says of
+   * it. Reads them all: for finding whom to blame, not for checking.
+   */
+  findCorruptObject(checksums: readonly string[]): { checksum: string; fact: string } | undefined;
   /** The kernel arguments, without `ostree=`, that the next deployment of this OS would inherit. */
   inheritedKernelArguments(os: string): string[];
   deploy(options: DeployOptions): Deployment;
@@ -160,6 +165,17 @@ class LibostreeSysroot implements Sysroot {
       config.setString(group, key, value);
       this.#repo.writeConfig(config);
     });
+  }
+
+  findCorruptObject(checksums: readonly string[]): { checksum: string; fact: string } | undefined {
+    for (const checksum of checksums) {
+      try {
+        this.#repo.fsckObject(this.#lib.OSTree.ObjectType.FILE, checksum, null);
+      } catch (error) {
+        return { checksum, fact: error instanceof Error ? error.message : String(error) };
+      }
+    }
+    return undefined;
   }
 
   inheritedKernelArguments(os: string): string[] {

@@ -30,7 +30,7 @@ import { type Deployment, openSysroot, readLoaderEntries } from '../adapters/sys
 import { hex } from '../formats/encoding.ts';
 import { badInput, refused, usageError } from '../formats/errors.ts';
 import { planSealing, type Sealing, sealDeployment, sealObjects } from './seal-deployment.ts';
-import { loadTrustedKeys } from './trusted-keys.ts';
+import { type KeyPlace, loadTrustedKeys } from './trusted-keys.ts';
 
 const ESP_SIZE = 256 * MIB;
 const SMALLEST_DISK = 1024 * MIB;
@@ -39,12 +39,13 @@ export interface DiskCreateOptions {
   repo: string;
   ref: string;
   os: string;
-  pubkey: readonly string[];
+  /** Files of public keys; the commit must pass the verdict under one of them. */
+  pubkeys: readonly string[];
   output: string;
   /** `4G`, `900M` or bytes; without it three times the content and 1 GiB, at least 2 GiB. */
   size?: string | undefined;
   /** Behind `root=UUID=...` and `rw`. */
-  karg?: readonly string[] | undefined;
+  kargs?: readonly string[] | undefined;
   format?: 'raw' | 'qcow2' | undefined;
   /** Gets `kernel`, `initramfs` and `cmdline`, for booting without a boot loader. */
   exportBoot?: string | undefined;
@@ -59,6 +60,7 @@ export interface DiskCreateResult {
   commit: string;
   /** fs-verity digest of the deployment's image. */
   digest: string;
+  key: KeyPlace;
   /** Below the root file system. */
   deployment: string;
   /** The value of the kernel argument `ostree`. */
@@ -84,7 +86,7 @@ interface BootFiles {
 export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreateResult> {
   const format = options.format ?? 'qcow2';
   const progress = options.onProgress ?? (() => undefined);
-  const trusted = loadTrustedKeys(options.pubkey);
+  const trusted = loadTrustedKeys(options.pubkeys);
   const commit = await resolveRevision(options.repo, options.ref);
   progress(`making the image of commit ${commit}`);
   const sealing = planSealing(openObjectStore(options.repo, { digests: 'compute' }), commit, trusted.keys);
@@ -116,6 +118,7 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
       partitions: [layout.esp, layout.root],
       commit,
       digest: hex(sealing.verdict.digest),
+      key: trusted.placeOf(sealing.verdict.keyLine),
       deployment: built.deployment,
       ostree: built.boot.ostree,
       kernelArguments: built.boot.kernelArguments,
@@ -155,7 +158,7 @@ async function buildRaw(
   let built: RawDisk;
   try {
     progress('deploying');
-    const kernelArguments = [`root=UUID=${fileSystemUuid}`, 'rw', ...(options.karg ?? [])];
+    const kernelArguments = [`root=UUID=${fileSystemUuid}`, 'rw', ...(options.kargs ?? [])];
     const deployment = await deployOffline(root, sealing, verity, options, kernelArguments);
     const boot = collectBootFiles(root, deployment, join(work, 'boot'));
     progress('sealing the objects');

@@ -1,0 +1,136 @@
+/**
+ * `sealroot admin deploy`: a deployment that will pass the verdict at boot, or none. Everything that can be refused
+ * is refused before libostree checks anything out; the rest before a boot loader entry names the deployment.
+ */
+
+import { join } from 'node:path';
+import { readBoundedIfExists } from '../adapters/files.ts';
+import { nodeHasher } from '../adapters/hasher.ts';
+import { requireVeritySupport, sealFile } from '../adapters/kernel-verity.ts';
+import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
+import { syncFileSystem } from '../adapters/sync.ts';
+import { openSysroot, type Sysroot } from '../adapters/sysroot.ts';
+import { hex } from '../formats/encoding.ts';
+import { refused, SealrootError } from '../formats/errors.ts';
+import { parsePublicKeys } from '../formats/keys.ts';
+import { parsePolicy } from '../formats/policy.ts';
+import { decide } from '../formats/verdict.ts';
+import { planSealing, type Sealing, sealDeployment, sealObjects } from './seal-deployment.ts';
+import { type KeyPlace, loadTrustedKeys, type TrustedKeys } from './trusted-keys.ts';
+
+/** Where an OS tree keeps the policy that its dracut module puts into the initramfs. */
+const TREE_POLICY = 'usr/lib/sealroot/prepare-root.conf';
+const MAX_CONFIG_BYTES = 1024 * 1024;
+
+export interface AdminDeployOptions {
+  sysroot: string;
+  os: string;
+  /** A branch of the sysroot's repository, or a checksum. Nothing is fetched. */
+  refspec: string;
+  /** Files of public keys; none: those that the booted initramfs has recorded. */
+  pubkeys: readonly string[];
+  /** Appended to the kernel arguments of the deployment that this one follows. */
+  kargs?: readonly string[];
+  onProgress?: (message: string) => void;
+}
+
+export interface AdminDeployResult {
+  os: string;
+  commit: string;
+  serial: number;
+  /** Path of the deployment. */
+  deployment: string;
+  digest: string;
+  key: KeyPlace;
+  /** Objects that have fs-verity now, the image not counted. */
+  objects: number;
+  kernelArguments: string;
+  warnings: string[];
+}
+
+/** Throws what the verdict throws, `verity-unsupported`, `object-digest-mismatch`, `image-digest-mismatch`, ... */
+export async function adminDeploy(options: AdminDeployOptions): Promise<AdminDeployResult> {
+  const progress = options.onProgress ?? (() => undefined);
+  const trusted = loadTrustedKeys(options.pubkeys);
+  const onWait = () => progress('waiting for the lock of the sysroot');
+  const sysroot = await openSysroot(options.sysroot, { lock: true, onWait });
+  try {
+    return deployLocked(sysroot, trusted, options, progress);
+  } finally {
+    sysroot.close();
+  }
+}
+
+function deployLocked(
+  sysroot: Sysroot,
+  trusted: TrustedKeys,
+  options: AdminDeployOptions,
+  progress: (message: string) => void,
+): AdminDeployResult {
+  const { os, refspec, kargs = [] } = options;
+  const checksum = sysroot.resolveRev(refspec);
+  requireVeritySupport(sysroot.repoPath);
+  const store = openObjectStore(sysroot.repoPath, { digests: 'measure-first' });
+  requireBare(store);
+  progress(`making the image of commit ${checksum}`);
+  const sealing = planSealing(store, checksum, trusted.keys, (objects) => sysroot.findCorruptObject(objects));
+  progress(`sealing ${sealing.objects.length} objects`);
+  sealObjects(sealing, sysroot.repoPath, sealFile);
+  progress('deploying');
+  const warnings = [...trusted.warnings, ...sealing.verdict.warnings];
+  const made = sysroot.deploy({
+    os,
+    checksum,
+    refspec,
+    kernelArguments: kargs.length === 0 ? undefined : [...sysroot.inheritedKernelArguments(os), ...kargs],
+    beforeBootLoader: (path) => {
+      sealDeployment(sealing, path, sealFile);
+      const doubt = doubtOfOwnKeys(path, store, sealing);
+      if (doubt !== undefined) warnings.push(doubt);
+      syncFileSystem(path);
+    },
+  });
+  return {
+    os,
+    commit: checksum,
+    serial: made.serial,
+    deployment: made.path,
+    digest: hex(sealing.verdict.digest),
+    key: trusted.placeOf(sealing.verdict.keyLine),
+    objects: sealing.objects.length,
+    kernelArguments: made.kernelArguments,
+    warnings,
+  };
+}
+
+/** Overlayfs reads the content of a file object as it stands in the repository: only mode bare has it there as it is. */
+function requireBare(store: ObjectStore): void {
+  if (store.mode === 'bare') return;
+  throw refused(
+    'repo-mode-unsupported',
+    `cannot deploy from ${store.path}: its mode is ${store.mode}, expected bare`,
+  );
+}
+
+/**
+ * Says so when the keys in the new tree, which its initramfs was most likely built with, would refuse the tree's own
+ * commit. A warning: which keys the initramfs really has is not known before it runs.
+ */
+function doubtOfOwnKeys(deploymentPath: string, store: ObjectStore, sealing: Sealing): string | undefined {
+  const { checksum } = sealing.verdict;
+  try {
+    const policyBytes = readBoundedIfExists(join(deploymentPath, TREE_POLICY), MAX_CONFIG_BYTES);
+    if (policyBytes === undefined) return undefined;
+    const { keypath } = parsePolicy(policyBytes, TREE_POLICY);
+    const inTree = keypath.startsWith('/etc/') ? `usr${keypath}` : keypath;
+    const keyBytes = readBoundedIfExists(join(deploymentPath, inTree), MAX_CONFIG_BYTES);
+    if (keyBytes === undefined) return undefined;
+    const { keys } = parsePublicKeys(keyBytes);
+    const commitmeta = store.commitMeta(checksum);
+    decide({ commit: store.commit(checksum), checksum, commitmeta, keys, hasher: nodeHasher });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SealrootError)) throw error;
+    return `the keys in the tree of commit ${checksum} would refuse it at boot: ${error.message}`;
+  }
+}

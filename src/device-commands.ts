@@ -1,0 +1,169 @@
+/** The `disk` and `admin` commands on the command line; see main.ts, which prints. */
+
+import { type Command, InvalidArgumentError } from 'commander';
+import { type AdminDeployResult, adminDeploy } from './commands/admin-deploy.ts';
+import { type AdminStatusResult, adminStatus, type DeploymentStatus } from './commands/admin-status.ts';
+import { type DiskCreateResult, diskCreate } from './commands/disk-create.ts';
+import {
+  ADMIN_DEPLOY_PAGE,
+  ADMIN_PAGE,
+  ADMIN_STATUS_PAGE,
+  DISK_CREATE_PAGE,
+  DISK_PAGE,
+} from './device-usage.ts';
+import type { ManualPage } from './manual.ts';
+
+/** What main.ts lends. */
+export interface CommandLine {
+  addCommand(parent: Command, name: string, page: ManualPage): Command;
+  /** Option parsers. */
+  once(value: string, previous: string | undefined): string;
+  repeated(value: string, previous: readonly string[]): string[];
+  required(command: string, option: string, values: readonly string[]): readonly string[];
+  print(text: string): void;
+  printJson(value: unknown): void;
+  warn(warnings: readonly string[]): void;
+  /** One line of progress; nothing where nobody looks. */
+  note(message: string): void;
+}
+
+interface DiskFlags {
+  repo: string;
+  ref: string;
+  os: string;
+  pubkey: string[];
+  output: string;
+  size?: string;
+  karg: string[];
+  format: 'raw' | 'qcow2';
+  exportBoot?: string;
+  json: boolean;
+}
+
+export function addDisk(program: Command, line: CommandLine): void {
+  const { once, repeated } = line;
+  const disk = line.addCommand(program, 'disk', DISK_PAGE);
+  line
+    .addCommand(disk, 'create', DISK_CREATE_PAGE)
+    .requiredOption('--repo REPO', 'the repository', once)
+    .requiredOption('--ref REF', 'the branch to deploy; the disk follows it from then on', once)
+    .requiredOption('--os NAME', 'the name of the OS (ostree: stateroot)', once)
+    .requiredOption('--output FILE', 'the disk image to write', once)
+    .option('--pubkey FILE', 'public keys, one a line; may be repeated', repeated, [])
+    .option('--size SIZE', 'the size of the disk, like 8G; the default leaves room for two updates', once)
+    .option('--karg ARG', 'a kernel argument behind root= and rw; may be repeated', repeated, [])
+    .option('--format FORMAT', 'qcow2 or raw', oneOf('qcow2', 'raw'), 'qcow2')
+    .option('--export-boot DIR', 'write kernel, initramfs and cmdline there, for booting directly', once)
+    .option('--json', 'print the result as JSON', false)
+    .action(async ({ pubkey, karg, json, ...flags }: DiskFlags) => {
+      const pubkeys = line.required('sealroot disk create', '--pubkey FILE', pubkey);
+      const result = await diskCreate({ ...flags, pubkeys, kargs: karg, onProgress: line.note });
+      line.warn(result.warnings);
+      if (json) line.printJson(result);
+      else line.print(diskText(result));
+    });
+}
+
+/** Parses an option that has few values. */
+function oneOf<T extends string>(...values: T[]): (value: string) => T {
+  return (value) => {
+    const found = values.find((one) => one === value);
+    if (found === undefined) throw new InvalidArgumentError(`It must be one of: ${values.join(', ')}.`);
+    return found;
+  };
+}
+
+function diskText(result: DiskCreateResult): string {
+  const lines = [
+    `disk       ${result.output} (${result.format}, ${result.size} bytes)`,
+    ...result.partitions.map(({ name, offset, size }) => `partition  ${name} at ${offset}, ${size} bytes`),
+    `commit     ${result.commit}`,
+    `digest     ${result.digest}`,
+    `signed     ${result.key.publicKey}  (${result.key.file}, line ${result.key.line})`,
+    `deployment ${result.deployment}`,
+    `kernel     ${result.kernelArguments}`,
+    `sealed     ${result.sealedFiles} files`,
+  ];
+  if (!result.bootLoader) lines.push('boot       directly only: the tree has no systemd-boot');
+  return `${lines.join('\n')}\n`;
+}
+
+export function addAdmin(program: Command, line: CommandLine): void {
+  const admin = line.addCommand(program, 'admin', ADMIN_PAGE);
+  addDeploy(admin, line);
+  line
+    .addCommand(admin, 'status', ADMIN_STATUS_PAGE)
+    .option('--sysroot DIR', 'the physical root of the system', line.once)
+    .option('--pubkey FILE', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
+    .option('--json', 'print the result as JSON', false)
+    .action(async (flags: { sysroot?: string; pubkey: string[]; json: boolean }) => {
+      const result = await adminStatus({ sysroot: flags.sysroot ?? '/', pubkeys: flags.pubkey });
+      line.warn(result.warnings);
+      if (flags.json) line.printJson(result);
+      else line.print(statusText(result));
+    });
+}
+
+interface DeployFlags {
+  sysroot?: string;
+  os: string;
+  pubkey: string[];
+  karg: string[];
+  json: boolean;
+}
+
+function addDeploy(admin: Command, line: CommandLine): void {
+  line
+    .addCommand(admin, 'deploy', ADMIN_DEPLOY_PAGE)
+    .argument('REFSPEC', 'a branch of the repository of the sysroot, or a checksum')
+    .requiredOption('--os NAME', 'the name of the OS (ostree: stateroot)', line.once)
+    .option('--sysroot DIR', 'the physical root of the system', line.once)
+    .option('--pubkey FILE', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
+    .option('--karg ARG', 'a kernel argument to add; may be repeated', line.repeated, [])
+    .option('--json', 'print the result as JSON', false)
+    .action(async (refspec: string, { sysroot = '/', os, pubkey, karg, json }: DeployFlags) => {
+      const options = { sysroot, os, refspec, pubkeys: pubkey, kargs: karg, onProgress: line.note };
+      const result = await adminDeploy(options);
+      line.warn(result.warnings);
+      if (json) line.printJson(result);
+      else line.print(deployText(result));
+    });
+}
+
+function deployText(result: AdminDeployResult): string {
+  const { key } = result;
+  return `${[
+    `deployed   ${result.os} ${result.commit}.${result.serial}`,
+    `digest     ${result.digest}`,
+    `signed     ${key.publicKey}  (${key.file}, line ${key.line})`,
+    `sealed     ${result.objects} objects`,
+    `kernel     ${result.kernelArguments}`,
+  ].join('\n')}\n`;
+}
+
+function statusText(result: AdminStatusResult): string {
+  if (result.deployments.length === 0) return 'no deployments\n';
+  return result.deployments.map(deploymentText).join('');
+}
+
+function deploymentText(one: DeploymentStatus): string {
+  const marks = [one.staged ? 'staged' : '', one.pinned ? 'pinned' : ''].filter((mark) => mark !== '');
+  const suffix = marks.length === 0 ? '' : ` (${marks.join(', ')})`;
+  return `${[
+    `${one.booted ? '*' : ' '} ${one.os} ${one.commit}.${one.serial}${suffix}`,
+    `    signature  ${signatureText(one)}`,
+    `    digest     ${one.digest ?? 'none'}`,
+    `    image      ${one.image}`,
+  ].join('\n')}\n`;
+}
+
+function signatureText({ signature }: DeploymentStatus): string {
+  switch (signature.state) {
+    case 'valid':
+      return `valid: ${signature.key.publicKey}  (${signature.key.file}, line ${signature.key.line})`;
+    case 'refused':
+      return `refused (${signature.code}): ${signature.message}`;
+    case 'unknown':
+      return 'unknown: no keys to judge by';
+  }
+}

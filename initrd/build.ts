@@ -1,0 +1,186 @@
+/**
+ * `npm run build:initrd`: TypeScript -> one script (esbuild) -> stripped bytecode (a compiler built here from the
+ * same QuickJS sources) -> one static musl binary, .cache/initrd/sealroot-prepare-root. Two builds in different
+ * folders give the same bytes: every path that a compiler sees is relative to its source folder.
+ */
+
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { build as bundle } from 'esbuild';
+import { systemError } from '../src/formats/errors.ts';
+import { withLock } from '../tools/cache.ts';
+import { QUICKJS_VERSION, quickjsSource } from './quickjs-source.ts';
+
+const run = promisify(execFile);
+
+const RUNTIME = path.join(import.meta.dirname, 'runtime');
+const OUTPUT = path.join(import.meta.dirname, '../.cache/initrd');
+export const BINARY_NAME = 'sealroot-prepare-root';
+
+const QUICKJS_FILES = ['quickjs.c', 'libregexp.c', 'libunicode.c', 'cutils.c', 'dtoa.c'];
+const RUNTIME_FILES = ['main.c', 'sys.c', 'slab.c', 'sha2.c'];
+
+/** -fwrapv is what QuickJS is written for. */
+const C_FLAGS = [
+  '-std=gnu11',
+  '-D_GNU_SOURCE',
+  `-DCONFIG_VERSION="${QUICKJS_VERSION}"`,
+  '-DNDEBUG',
+  '-fwrapv',
+  '-w',
+];
+const OWN_C_FLAGS = ['-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Wno-unused-parameter', '-Werror'];
+const TARGET_FLAGS = [
+  '-Os',
+  '-ffunction-sections',
+  '-fdata-sections',
+  '-fno-asynchronous-unwind-tables',
+  '-fno-pie',
+];
+const LINK_FLAGS = [
+  '-static',
+  '-no-pie',
+  '-s',
+  '-Wl,--gc-sections,--build-id=none,-z,noseparate-code,-z,norelro',
+];
+
+interface Unit {
+  readonly compiler: string;
+  readonly folder: string;
+  readonly file: string;
+  readonly flags: readonly string[];
+}
+
+/** Builds and returns the path of the binary, in `output`; what was compiled before is taken from there. */
+export async function buildPrepareRoot(output = OUTPUT): Promise<string> {
+  return await withLock(path.join(output, 'lock'), async () => {
+    const quickjs = await quickjsSource();
+    const objects = path.join(output, 'objects');
+    await mkdir(objects, { recursive: true });
+    const script = await bundleProgram();
+    const bytecode = await compileScript(script, await buildCompiler(quickjs, objects), objects);
+    const units: Unit[] = [
+      ...QUICKJS_FILES.map((file) => targetUnit(quickjs, file, C_FLAGS)),
+      ...RUNTIME_FILES.map((file) => targetUnit(RUNTIME, file, [...OWN_C_FLAGS, '-isystem', quickjs])),
+      targetUnit(objects, bytecode, []),
+    ];
+    const compiled: string[] = [];
+    for (const unit of units) compiled.push(await compile(unit, objects));
+    const binary = path.join(output, BINARY_NAME);
+    const temporary = `${binary}.partial`;
+    await tool('musl-gcc', [...LINK_FLAGS, '-o', temporary, ...compiled, '-lm'], objects);
+    await rename(temporary, binary);
+    return binary;
+  });
+}
+
+function targetUnit(folder: string, file: string, flags: readonly string[]): Unit {
+  return { compiler: 'musl-gcc', folder, file, flags: [...TARGET_FLAGS, ...flags] };
+}
+
+/** One file, without a module system: what QuickJS needs no promise to run. */
+async function bundleProgram(): Promise<string> {
+  const result = await bundle({
+    entryPoints: [path.join(import.meta.dirname, 'prepare-root.ts')],
+    absWorkingDir: path.join(import.meta.dirname, '..'),
+    bundle: true,
+    write: false,
+    format: 'iife',
+    platform: 'neutral',
+    target: 'es2023',
+    minify: true,
+    legalComments: 'none',
+    mainFields: ['module', 'main'],
+  });
+  return result.outputFiles[0]?.text ?? '';
+}
+
+async function buildCompiler(quickjs: string, objects: string): Promise<string> {
+  const flags = ['-O1', ...C_FLAGS];
+  const units: Unit[] = [
+    ...QUICKJS_FILES.map((file) => ({ compiler: 'gcc', folder: quickjs, file, flags })),
+    {
+      compiler: 'gcc',
+      folder: RUNTIME,
+      file: 'compile.c',
+      flags: ['-O1', ...OWN_C_FLAGS, '-isystem', quickjs],
+    },
+  ];
+  const compiled: string[] = [];
+  for (const unit of units) compiled.push(await compile(unit, objects));
+  const compiler = path.join(objects, `compile-${hashOf(...compiled)}`);
+  if (!existsSync(compiler)) {
+    await tool('gcc', ['-o', `${compiler}.partial`, ...compiled, '-lm', '-lpthread'], objects);
+    await rename(`${compiler}.partial`, compiler);
+  }
+  return compiler;
+}
+
+/** The name, in `objects`, of a C file that holds the script's bytecode. */
+async function compileScript(script: string, compiler: string, objects: string): Promise<string> {
+  const name = `bytecode-${hashOf(script, compiler)}.c`;
+  const file = path.join(objects, name);
+  if (existsSync(file)) return name;
+  const child = run(compiler, { maxBuffer: 64 << 20, timeout: 60_000 });
+  child.child.stdin?.end(script);
+  const { stdout } = await child.catch((error: unknown) => {
+    throw systemError('build-failed', `cannot compile the program to bytecode: ${detailOf(error)}`);
+  });
+  await writeFile(`${file}.partial`, stdout);
+  await rename(`${file}.partial`, file);
+  return name;
+}
+
+/** The object of one file, from `objects` when its recipe is unchanged: compiler, flags, and every source beside it. */
+async function compile(unit: Unit, objects: string): Promise<string> {
+  const { stdout: version } = await run('gcc', ['--version']);
+  const neighbours = (await readdir(unit.folder)).filter((name) => name.endsWith('.h')).sort();
+  const sources = await Promise.all(
+    [unit.file, ...neighbours].map((name) => readFile(path.join(unit.folder, name), 'utf8')),
+  );
+  // Where the QuickJS sources lie does not change what is compiled.
+  const flags = unit.flags.map((flag) => (flag.startsWith('/') ? QUICKJS_VERSION : flag));
+  const hash = hashOf(version, unit.compiler, ...flags, unit.file.replace(/^bytecode-.*/, ''), ...sources);
+  const name = `${path.basename(unit.file, '.c').replace(/^bytecode-.*/, 'bytecode')}-${hash}.o`;
+  const object = path.join(objects, name);
+  if (!existsSync(object)) {
+    const temporary = `${object}.partial`;
+    await tool(unit.compiler, ['-c', ...unit.flags, '-o', temporary, unit.file], unit.folder);
+    await rename(temporary, object);
+  }
+  return object;
+}
+
+async function tool(command: string, args: readonly string[], cwd: string): Promise<void> {
+  try {
+    await run(command, args, { cwd, timeout: 600_000, maxBuffer: 16 << 20 });
+  } catch (error) {
+    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    throw systemError(
+      'build-failed',
+      `cannot run ${command}: ${detailOf(error)}`,
+      missing ? 'install build-essential and musl-tools' : undefined,
+    );
+  }
+}
+
+function detailOf(error: unknown): string {
+  const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
+  return stderr || (error instanceof Error ? error.message : String(error));
+}
+
+function hashOf(...parts: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  return hash.digest('hex').slice(0, 16);
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const binary = await buildPrepareRoot();
+  const { size } = await stat(binary);
+  process.stdout.write(`${path.relative(process.cwd(), binary)} ${size} bytes\n`);
+}

@@ -1,0 +1,125 @@
+/** The two file systems of a composefs root, made with the mount API of fsopen(2) and attached nowhere. */
+
+import { ascii, type ByteString, toByteString } from '../src/formats/encoding.ts';
+import { systemError } from '../src/formats/errors.ts';
+import { type MeasuredImage, readable } from './image.ts';
+import * as sys from './sys.ts';
+
+const EROFS = ascii('erofs');
+const OVERLAY = ascii('overlay');
+
+/** The EROFS in the measured image. The kernel mounts the file itself; before 6.12 it wants a loop device (ENOTBLK). */
+export function mountImage(image: MeasuredImage): sys.Descriptor {
+  try {
+    return mountErofs(ascii(`/proc/self/fd/${image.fd}`), image.name);
+  } catch (error) {
+    if (sys.errnoOf(error) !== 'ENOTBLK') throw error;
+  }
+  const device = attachLoopDevice(image);
+  const mount = mountErofs(device.path, image.name);
+  // The mount holds the device from now on; AUTOCLEAR frees it after the last user.
+  sys.close(device.fd);
+  return mount;
+}
+
+function mountErofs(source: ByteString, name: string): sys.Descriptor {
+  return withContext(EROFS, (context) => {
+    sys.configureFileSystem(context, 'source', source);
+    sys.configureFileSystem(context, 'ro');
+    readable(name, () => create(context, name));
+    return sys.mountReadOnly(context, name);
+  });
+}
+
+/**
+ * The root: names and metadata from the image, data from the objects. `verity=require` makes the kernel compare
+ * the fs-verity digest of every object with the one that the image names.
+ */
+export function mountRoot(image: ByteString, objects: ByteString): sys.Descriptor {
+  return withContext(OVERLAY, (context) => {
+    sys.configureFileSystem(context, 'source', ascii('composefs'));
+    sys.configureFileSystem(context, 'metacopy', ascii('on'));
+    sys.configureFileSystem(context, 'redirect_dir', ascii('on'));
+    sys.configureFileSystem(context, 'verity', ascii('require'));
+    sys.configureFileSystem(context, 'lowerdir+', image);
+    sys.configureFileSystem(context, 'datadir+', objects);
+    create(context, 'the overlay root');
+    return sys.mountReadOnly(context, 'the overlay root');
+  });
+}
+
+function withContext(type: ByteString, make: (context: sys.Descriptor) => sys.Descriptor): sys.Descriptor {
+  const context = sys.openFileSystem(type);
+  try {
+    return make(context);
+  } finally {
+    sys.close(context);
+  }
+}
+
+/** Creating is where the kernel says in words what it did not like; its words go into the error. */
+function create(context: sys.Descriptor, name: string): void {
+  try {
+    sys.createFileSystem(context, name);
+  } catch (error) {
+    const said = kernelMessages(context);
+    if (!(error instanceof sys.KernelError) || said === '') throw error;
+    throw new sys.KernelError(`create ${name} (${said})`, error.number);
+  }
+}
+
+const MESSAGE_ROOM = 512;
+
+/** What the file system wrote into its context's log, newest last. */
+function kernelMessages(context: sys.Descriptor): string {
+  const found: string[] = [];
+  const buffer = new Uint8Array(MESSAGE_ROOM);
+  try {
+    for (;;) {
+      const length = sys.read(context, buffer, 'kernel messages');
+      const end = length > 0 && buffer[length - 1] === 0x0a ? length - 1 : length;
+      found.push(toByteString(buffer.subarray(0, end)));
+    }
+  } catch (error) {
+    // ENODATA: no more.
+    if (!(error instanceof sys.KernelError)) throw error;
+  }
+  return found.join(', ');
+}
+
+/** linux/loop.h. */
+const LOOP_CTL_GET_FREE = 0x4c82;
+const LOOP_CONFIGURE = 0x4c0a;
+/** struct loop_config: u32 fd, u32 block_size, struct loop_info64 (232 bytes), u64 reserved[8]. */
+const LOOP_CONFIG_BYTES = 304;
+/** lo_flags, at offset 52 of struct loop_info64. */
+const LOOP_CONFIG_FLAGS = 8 + 52;
+const LO_FLAGS_READ_ONLY = 1;
+const LO_FLAGS_AUTOCLEAR = 4;
+/** Somebody else may take the device between asking for it and configuring it. */
+const LOOP_ATTEMPTS = 16;
+
+function attachLoopDevice(image: MeasuredImage): { fd: sys.Descriptor; path: ByteString } {
+  const control = sys.open(ascii('/dev/loop-control'), sys.O_RDWR);
+  for (let attempt = 0; attempt < LOOP_ATTEMPTS; attempt++) {
+    const number = sys.ioctl(control, LOOP_CTL_GET_FREE, 0, 'find a free loop device');
+    const path = ascii(`/dev/loop${number}`);
+    const fd = sys.open(path, sys.O_RDONLY);
+    const config = new Uint8Array(LOOP_CONFIG_BYTES);
+    const view = new DataView(config.buffer);
+    view.setUint32(0, image.fd, true);
+    view.setUint32(LOOP_CONFIG_FLAGS, LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR, true);
+    try {
+      sys.ioctl(fd, LOOP_CONFIGURE, config, `configure ${path} for ${image.name}`);
+      sys.close(control);
+      return { fd, path };
+    } catch (error) {
+      if (sys.errnoOf(error) !== 'EBUSY') throw error;
+      sys.close(fd);
+    }
+  }
+  throw systemError(
+    'mount-failed',
+    `cannot mount ${image.name}: no free loop device in ${LOOP_ATTEMPTS} attempts`,
+  );
+}

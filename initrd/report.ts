@@ -1,0 +1,92 @@
+/**
+ * What the program says: one line each, on the console and in the journal, once on both. The unit connects standard
+ * error to the journal with `StandardError=journal+console`, so that writing there reaches both; where standard
+ * error is neither a socket nor a terminal (a log file of another initramfs, /dev/null) the console gets a copy.
+ */
+
+import { ascii, type ByteString, utf8 } from '../src/formats/encoding.ts';
+import { SealrootError } from '../src/formats/errors.ts';
+import * as sys from './sys.ts';
+
+const NAME = 'sealroot-prepare-root';
+const CONSOLE = ascii('/dev/console');
+
+/** _IOR('T', ...) of asm-generic/ioctls.h; fills struct termios, 36 bytes or, on some architectures, more. */
+const TCGETS = 0x5401;
+const TERMIOS_ROOM = 256;
+
+/** A boot has no use for more, and the console of a phone has little room. */
+const MAX_LINE = 1000;
+
+/** Exit statuses of a refusal and of a failed system call; everything that is not the system's fault refuses. */
+const REFUSED = 1;
+const SYSTEM = 4;
+
+export function warn(message: string): void {
+  writeLine(`${NAME}: warning: ${message}`);
+}
+
+/** The only line of a successful run, on standard output. */
+export function succeed(message: string): void {
+  sys.write(sys.STDOUT, oneLine(`${NAME}: ${message}`), 'standard output');
+}
+
+/** Says why the boot is refused and returns the exit status. */
+export function refuse(error: unknown): number {
+  const known = error instanceof SealrootError;
+  const code = known ? error.code : 'internal';
+  // Out of memory can surface as any value, even null.
+  const message = known ? error.message : `cannot go on: ${String(error)}`;
+  const remedy = (known ? error.hint : undefined) ?? DEFAULT_REMEDY;
+  writeLine(`${NAME}: error: ${code}: ${message}; ${remedy}`);
+  return known && error.kind === 'system' ? SYSTEM : REFUSED;
+}
+
+const DEFAULT_REMEDY = 'boot another deployment, and deploy this one again';
+
+function writeLine(text: string): void {
+  const line = oneLine(text);
+  const reachesConsole = isJournal() || isTerminal();
+  attempt(() => sys.write(sys.STDERR, line, 'standard error'));
+  if (reachesConsole) return;
+  attempt(() => {
+    const console = sys.open(CONSOLE, sys.O_WRONLY | sys.O_NOCTTY | sys.O_NONBLOCK);
+    sys.write(console, line, CONSOLE);
+  });
+}
+
+/** What cannot be said must not change what is done: the exit status still refuses. */
+function attempt(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof sys.KernelError)) throw error;
+  }
+}
+
+function isJournal(): boolean {
+  return succeeds(() => sys.statusOf(sys.STDERR, 'standard error').type === sys.S_IFSOCK);
+}
+
+function isTerminal(): boolean {
+  return succeeds(() => sys.ioctl(sys.STDERR, TCGETS, new Uint8Array(TERMIOS_ROOM), 'inspect terminal') >= 0);
+}
+
+function succeeds(test: () => boolean): boolean {
+  try {
+    return test();
+  } catch (error) {
+    if (error instanceof sys.KernelError) return false;
+    throw error;
+  }
+}
+
+/** Printable ASCII and one newline at the end, whatever the text holds. */
+function oneLine(text: string): Uint8Array {
+  let out = '';
+  for (let i = 0; i < text.length && i < MAX_LINE; i++) {
+    const code = text.charCodeAt(i);
+    out += code >= 0x20 && code < 0x7f ? text.charAt(i) : '?';
+  }
+  return utf8(`${out}${text.length > MAX_LINE ? '...' : ''}\n` as ByteString);
+}

@@ -1,0 +1,52 @@
+/*
+ * Runs on the build machine: script on standard input -> C source of its stripped bytecode on standard output.
+ * It must be made from the same QuickJS sources as the runtime, since the format has no stable version.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "quickjs.h"
+
+static char *read_all(FILE *file, size_t *size)
+{
+    size_t room = 1 << 20;
+    char *text = malloc(room);
+    *size = 0;
+    while (text) {
+        size_t got = fread(text + *size, 1, room - *size - 1, file);
+        if (got == 0)
+            break;
+        *size += got;
+        if (*size + 1 == room)
+            text = realloc(text, room *= 2);
+    }
+    if (text)
+        text[*size] = 0;
+    return text;
+}
+
+int main(void)
+{
+    size_t size;
+    char *script = read_all(stdin, &size);
+    JSRuntime *runtime = JS_NewRuntime();
+    JSContext *ctx = runtime ? JS_NewContext(runtime) : NULL;
+    if (!script || !ctx)
+        return 1;
+    JS_SetStripInfo(runtime, JS_STRIP_SOURCE | JS_STRIP_DEBUG);
+    JSValue function = JS_Eval(ctx, script, size, "prepare-root", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
+    if (JS_IsException(function)) {
+        const char *reason = JS_ToCString(ctx, JS_GetException(ctx));
+        fprintf(stderr, "cannot compile the script: %s\n", reason ? reason : "unknown error");
+        return 1;
+    }
+    size_t length;
+    uint8_t *bytecode = JS_WriteObject(ctx, &length, function, JS_WRITE_OBJ_BYTECODE);
+    if (!bytecode)
+        return 1;
+    printf("#include <stdint.h>\nconst uint32_t program_bytecode_size = %zu;\nconst uint8_t program_bytecode[] = {", length);
+    for (size_t i = 0; i < length; i++)
+        printf("%s%u,", i % 24 ? "" : "\n", bytecode[i]);
+    printf("\n};\n");
+    return fflush(stdout) ? 1 : 0;
+}

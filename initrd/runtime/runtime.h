@@ -1,0 +1,24 @@
+/* The parts of the C runtime under sealroot-prepare-root. No policy lives here: see ../prepare-root.ts. */
+#ifndef SEALROOT_RUNTIME_H
+#define SEALROOT_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quickjs.h"
+
+/* An allocator for one short-lived process: size classes over mmap, honouring JS_SetMemoryLimit. */
+extern const JSMallocFunctions slab_functions;
+
+/* Defines the global object `sys` (sys.d.ts). Returns 0, or -1 with a pending exception. */
+int sys_define(JSContext *ctx, int argc, char **argv);
+
+struct sha2_part {
+    const uint8_t *data;
+    size_t size;
+};
+/* FIPS 180-4 over the concatenation of the parts. */
+void sha256(const struct sha2_part *parts, size_t count, uint8_t digest[32]);
+void sha512(const struct sha2_part *parts, size_t count, uint8_t digest[64]);
+
+#endif

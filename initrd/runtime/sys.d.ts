@@ -1,0 +1,40 @@
+/** What sys.c gives to the program. Only ../sys.ts may use it. */
+declare const sys: {
+  /**
+   * One raw system call. Numbers are passed as they are, a Uint8Array as a pointer to its first byte, null as 0.
+   * Returns what the kernel returns: a negative error number on failure. Nothing is checked: a buffer that is
+   * shorter than the kernel believes corrupts memory.
+   */
+  syscall(number: number, ...args: readonly (number | Uint8Array | null)[]): number;
+  /** Call numbers of this architecture. */
+  readonly nr: Readonly<
+    Record<
+      | 'close'
+      | 'exit_group'
+      | 'fsconfig'
+      | 'fsmount'
+      | 'fsopen'
+      | 'ioctl'
+      | 'mkdirat'
+      | 'mount_setattr'
+      | 'move_mount'
+      | 'open_tree'
+      | 'openat'
+      | 'openat2'
+      | 'read'
+      | 'readlinkat'
+      | 'statx'
+      | 'symlinkat'
+      | 'umount2'
+      | 'write',
+      number
+    >
+  >;
+  /** Open flags whose values depend on the architecture. */
+  readonly flag: Readonly<Record<'O_DIRECTORY' | 'O_NOFOLLOW', number>>;
+  /** The process's arguments, argv[0] included. */
+  readonly argv: readonly Uint8Array[];
+  /** Of the concatenation of the parts (at most eight); likewise sha512. */
+  sha256(...parts: readonly Uint8Array[]): Uint8Array;
+  sha512(...parts: readonly Uint8Array[]): Uint8Array;
+};

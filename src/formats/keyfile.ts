@@ -132,14 +132,14 @@ function keyAndValue(text: string, what: string, line: number): [ByteString, Byt
   return [key as ByteString, trimStart(text.slice(equals + 1)) as ByteString];
 }
 
-/** Any text without brackets, and one `[locale]` after it. */
+/** Any text without brackets, and one `[locale]` after it, which may be empty. */
 function isKeyName(key: string): boolean {
   const open = key.indexOf('[');
   const name = open < 0 ? key : key.slice(0, open);
   if (name === '' || name.endsWith(' ') || name.includes(']')) return false;
   if (open < 0) return true;
   for (let i = open + 1; i < key.length - 1; i++) if (!isLocaleChar(key.charCodeAt(i))) return false;
-  return key.endsWith(']') && key.length > open + 1;
+  return key.endsWith(']');
 }
 
 /** Letters, digits and -_.@; GLib also takes letters beyond ASCII, which no locale's name has. */

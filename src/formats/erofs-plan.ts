@@ -59,9 +59,9 @@ export interface ImagePlan {
   buildTimeNsec: number;
 }
 
-const SELINUX = 'security.selinux' as ByteString;
+export const SELINUX = 'security.selinux' as ByteString;
 const HEX = '0123456789abcdef';
-const WHITEOUT_MODE = S_IFCHR | 0o644;
+export const WHITEOUT_MODE = S_IFCHR | 0o644;
 
 /** Version 1 exists for whiteouts: it is used when the tree has one and the caller allows it. */
 export function chooseVersion(tree: ValidatedTree, min: FormatVersion, max: FormatVersion): FormatVersion {
@@ -89,11 +89,12 @@ export function planImage(tree: ValidatedTree, version: FormatVersion): ImagePla
     inode.xattrs = planXattrs(inode, pool, version, i === 0);
   }
   connectLinks(links, inodes);
-  const [buildTimeSec, buildTimeNsec] = earliest(inodes);
+  const [buildTimeSec, buildTimeNsec] = earliestMtime(inodes);
   return { version, inodes, xattrs: pool, buildTimeSec, buildTimeNsec };
 }
 
-function newInode(node: TreeNode, parent: Inode | undefined): Inode {
+/** The stored form of a node, still without number, entries and xattrs. */
+export function newInode(node: TreeNode, parent: Inode | undefined): Inode {
   const whiteout = isWhiteout(node);
   return {
     node,
@@ -118,7 +119,7 @@ function newInode(node: TreeNode, parent: Inode | undefined): Inode {
 function queueChildren(dir: Inode, inodes: Inode[], links: Dirent[], isRoot: boolean): void {
   const children = dir.node.children ?? new Map<ByteString, TreeNode>();
   const names = [...children.keys(), '.' as ByteString, '..' as ByteString];
-  if (isRoot) addObjectDirNames(names, children);
+  if (isRoot) names.push(...OBJECT_DIR_NAMES.filter((name) => !children.has(name)));
   names.sort();
   let subdirectories = 0;
   for (const name of names) {
@@ -142,12 +143,11 @@ function queueChildren(dir: Inode, inodes: Inode[], links: Dirent[], isRoot: boo
   dir.nlink = 2 + subdirectories;
 }
 
-function addObjectDirNames(names: ByteString[], taken: ReadonlyMap<ByteString, TreeNode>): void {
-  for (let i = 0; i < 256; i++) {
-    const name = (HEX.charAt(i >> 4) + HEX.charAt(i & 15)) as ByteString;
-    if (!taken.has(name)) names.push(name);
-  }
-}
+/** 00..ff, the names that a store of backing files has. */
+export const OBJECT_DIR_NAMES: readonly ByteString[] = Array.from(
+  { length: 256 },
+  (_, i) => (HEX.charAt(i >> 4) + HEX.charAt(i & 15)) as ByteString,
+);
 
 /** A real whiteout, never escaped: it hides the backing store's object directories from the mounted root. */
 function rootWhiteout(root: Inode): Inode {
@@ -185,7 +185,8 @@ function connectLinks(links: readonly Dirent[], inodes: readonly Inode[]): void 
   }
 }
 
-function earliest(inodes: readonly Inode[]): [sec: bigint, nsec: number] {
+/** The build time: compact inodes have no other. */
+export function earliestMtime(inodes: readonly Inode[]): [sec: bigint, nsec: number] {
   let { mtimeSec: sec, mtimeNsec: nsec } = (inodes[0] as Inode).node;
   for (const { node } of inodes) {
     if (node.mtimeSec === sec ? node.mtimeNsec < nsec : node.mtimeSec < sec) {

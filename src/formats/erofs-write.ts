@@ -27,10 +27,25 @@ const MAX_U32 = 0xffffffff;
 /** The image of this tree. With the default options it is the one whose digest ostree puts into commits. */
 export function writeImage(tree: ValidatedTree, options: ImageOptions = {}): Uint8Array {
   const plan = planImage(tree, chooseVersion(tree, options.minVersion ?? 0, options.maxVersion ?? 1));
+  return emitImage(plan, layoutImage(plan));
+}
+
+export interface ImageLayout {
+  /** Where the shared xattrs begin. */
+  inodesEnd: number;
+  size: number;
+}
+
+/** Gives every inode of the plan its place. */
+export function layoutImage(plan: ImagePlan): ImageLayout {
   plan.xattrs.layoutShared();
   const inodesEnd = placeInodes(plan);
   const dataStart = roundUp(inodesEnd + plan.xattrs.sharedSize, BLOCK_SIZE);
-  const size = dataStart + placeBlocks(plan, dataStart / BLOCK_SIZE) * BLOCK_SIZE;
+  return { inodesEnd, size: dataStart + placeBlocks(plan, dataStart / BLOCK_SIZE) * BLOCK_SIZE };
+}
+
+/** The bytes of a plan that has its layout. The reader uses it, too, to see whether an image is what we would write. */
+export function emitImage(plan: ImagePlan, { inodesEnd, size }: ImageLayout): Uint8Array {
   const out = new Uint8Array(size);
   const view = new DataView(out.buffer);
   writeHeader(view, plan);

@@ -45,15 +45,15 @@ export function addDisk(program: Command, line: CommandLine): void {
   const disk = line.addCommand(program, 'disk', DISK_PAGE);
   line
     .addCommand(disk, 'create', DISK_CREATE_PAGE)
-    .requiredOption('--repo REPO', 'the repository', once)
-    .requiredOption('--ref REF', 'the branch to deploy; the disk follows it from then on', once)
-    .requiredOption('--os NAME', 'the name of the OS (ostree: stateroot)', once)
-    .requiredOption('--output FILE', 'the disk image to write', once)
-    .option('--pubkey FILE', 'public keys, one a line; may be repeated', repeated, [])
-    .option('--size SIZE', 'the size of the disk, like 8G; the default leaves room for two updates', once)
-    .option('--karg ARG', 'a kernel argument behind root= and rw; may be repeated', repeated, [])
-    .option('--format FORMAT', 'qcow2 or raw', oneOf('qcow2', 'raw'), 'qcow2')
-    .option('--export-boot DIR', 'write kernel, initramfs and cmdline there, for booting directly', once)
+    .requiredOption('--repo <REPO>', 'the repository', once)
+    .requiredOption('--ref <REF>', 'the branch to deploy; the disk follows it from then on', once)
+    .requiredOption('--os <NAME>', 'the name of the OS (ostree: stateroot)', once)
+    .requiredOption('--output <FILE>', 'the disk image to write', once)
+    .option('--pubkey <FILE>', 'public keys, one a line; may be repeated', repeated, [])
+    .option('--size <SIZE>', 'the size of the disk, like 8G; the default leaves room for two updates', once)
+    .option('--karg <ARG>', 'a kernel argument behind root= and rw; may be repeated', repeated, [])
+    .option('--format <FORMAT>', 'qcow2 or raw', oneOf('qcow2', 'raw'), 'qcow2')
+    .option('--export-boot <DIR>', 'write kernel, initramfs and cmdline there, for booting directly', once)
     .option('--json', 'print the result as JSON', false)
     .action(async ({ pubkey, karg, json, ...flags }: DiskFlags) => {
       const pubkeys = line.required('sealroot disk create', '--pubkey FILE', pubkey);
@@ -93,8 +93,8 @@ export function addAdmin(program: Command, line: CommandLine): void {
   addDeploy(admin, line);
   line
     .addCommand(admin, 'status', ADMIN_STATUS_PAGE)
-    .option('--sysroot DIR', 'the physical root of the system', line.once)
-    .option('--pubkey FILE', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
+    .option('--sysroot <DIR>', 'the physical root of the system', line.once)
+    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
     .option('--json', 'print the result as JSON', false)
     .action(async (flags: { sysroot?: string; pubkey: string[]; json: boolean }) => {
       const result = await adminStatus({ sysroot: flags.sysroot ?? '/', pubkeys: flags.pubkey });
@@ -116,10 +116,10 @@ function addDeploy(admin: Command, line: CommandLine): void {
   line
     .addCommand(admin, 'deploy', ADMIN_DEPLOY_PAGE)
     .argument('REFSPEC', 'a branch of the repository of the sysroot, or a checksum')
-    .requiredOption('--os NAME', 'the name of the OS (ostree: stateroot)', line.once)
-    .option('--sysroot DIR', 'the physical root of the system', line.once)
-    .option('--pubkey FILE', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
-    .option('--karg ARG', 'a kernel argument to add; may be repeated', line.repeated, [])
+    .requiredOption('--os <NAME>', 'the name of the OS (ostree: stateroot)', line.once)
+    .option('--sysroot <DIR>', 'the physical root of the system', line.once)
+    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
+    .option('--karg <ARG>', 'a kernel argument to add; may be repeated', line.repeated, [])
     .option('--json', 'print the result as JSON', false)
     .action(async (refspec: string, { sysroot = '/', os, pubkey, karg, json }: DeployFlags) => {
       const options = { sysroot, os, refspec, pubkeys: pubkey, kargs: karg, onProgress: line.note };

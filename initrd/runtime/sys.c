@@ -28,7 +28,9 @@ static JSValue bytes_from(JSContext *ctx, const void *data, size_t size)
     JSValue buffer = JS_NewArrayBufferCopy(ctx, data, size);
     if (JS_IsException(buffer))
         return buffer;
-    JSValue array = JS_NewTypedArray(ctx, 1, (JSValueConst *)&buffer, JS_TYPED_ARRAY_UINT8);
+    /* Offset and length are read whatever the count says. */
+    JSValueConst arguments[3] = { buffer, JS_UNDEFINED, JS_UNDEFINED };
+    JSValue array = JS_NewTypedArray(ctx, 3, arguments, JS_TYPED_ARRAY_UINT8);
     JS_FreeValue(ctx, buffer);
     return array;
 }

@@ -120,7 +120,10 @@ async function collect(
   const errors = Buffer.concat(stderr).toString();
   if (status === null || !allowedStatus.includes(status)) {
     const how = status === null ? `killed by ${signal}` : `exit status ${status}`;
-    throw systemError('command-failed', `cannot run ${what}: ${how}: ${tail(errors)}`);
+    throw systemError(
+      'command-failed',
+      `cannot run ${what}: ${how}: ${tail(errors || Buffer.concat(stdout).toString())}`,
+    );
   }
   return { status, stdout: Buffer.concat(stdout), stderr: errors };
 }

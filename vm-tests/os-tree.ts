@@ -1,0 +1,156 @@
+/**
+ * The operating system that the virtual machines boot: Debian trixie, every package stock, with sealroot's dracut
+ * module, a policy and a public key, laid out as ostree wants it. `next` is what an update brings: the same and
+ * Node.js with libostree's introspection data, so that `sealroot admin` runs in it, and a changed file.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { systemError } from '../src/formats/errors.ts';
+import { CACHE_DIR, ensureCached } from '../tools/cache.ts';
+import { discardTree, ensureChroot, runHere } from '../tools/chroots.ts';
+import { installGuest } from './guest-unit.ts';
+import { buildInitramfs, installSealedBoot } from './initramfs.ts';
+import { toOstreeLayout } from './os-layout.ts';
+
+export type Variant = 'base' | 'next';
+
+export interface OsTreeOptions {
+  variant: Variant;
+  /** A file with one public key a line; the initramfs trusts these and no others. */
+  publicKey: string;
+  /** The verifier; what `npm run build:initrd` made unless told otherwise. */
+  prepareRoot?: string;
+}
+
+export interface OsTree {
+  path: string;
+  /** As `uname -r` says it. */
+  kernelVersion: string;
+  kernel: string;
+  initramfs: string;
+}
+
+const PROJECT_ROOT = path.join(import.meta.dirname, '..');
+
+/** All that decides what a tree holds and that is not in a package: a change makes a new tree. */
+const RECIPE_SOURCES = [
+  'dracut-module',
+  'systemd',
+  'vm-tests/guest',
+  'vm-tests/guest-unit.ts',
+  'vm-tests/initramfs.ts',
+  'vm-tests/os-layout.ts',
+  'vm-tests/os-tree.ts',
+];
+
+const BASE_PACKAGES = [
+  ...['systemd', 'systemd-sysv', 'dbus', 'udev', 'kmod', 'login', 'passwd', 'util-linux', 'e2fsprogs'],
+  ...['linux-image-cloud-amd64', 'dracut', 'cpio', 'zstd', 'xz-utils', 'systemd-boot-efi'],
+  ...['ostree', 'ostree-boot'],
+];
+
+/** What `sealroot admin` needs on a device: Node.js, and what node-gtk loads at run time. */
+const NEXT_PACKAGES = ['nodejs', 'gir1.2-ostree-1.0', 'libgirepository-1.0-1', 'libcairo2'];
+
+/** mmdebstrap arguments; the hooks are shell, with the new system's folder in $1. */
+const TRIXIE_HOOKS = [
+  // dracut's own hook would make an initramfs that nobody uses, for half a minute. Its package insists on running it.
+  '--dpkgopt=path-exclude=/etc/kernel/postinst.d/*',
+  '--essential-hook=mkdir -p "$1/etc/kernel/postinst.d"',
+  '--essential-hook=ln -s /bin/true "$1/etc/kernel/postinst.d/dracut"',
+  '--customize-hook=rm "$1/etc/kernel/postinst.d/dracut"',
+  '--customize-hook=mv "$1"/boot/vmlinuz-* "$(echo "$1"/usr/lib/modules/*)/vmlinuz"',
+  // The mirror's address and this machine's resolver are nobody's business in an image.
+  '--customize-hook=rm -f "$1/etc/apt/sources.list" "$1/etc/resolv.conf"',
+];
+
+/**
+ * Trixie as Debian ships it, without anything of ours; also the place where its stock ostree and e2fsprogs run. The
+ * kernel image stands beside its modules, where ostree looks for it and forky's packages have it.
+ */
+export async function ensureTrixie(variant: Variant = 'base'): Promise<string> {
+  return await ensureChroot(`trixie-${variant}`, {
+    suite: 'trixie',
+    packages: variant === 'base' ? BASE_PACKAGES : [...BASE_PACKAGES, ...NEXT_PACKAGES],
+    extra: TRIXIE_HOOKS,
+  });
+}
+
+/** Makes the tree when it is not there; an existing one is never changed. */
+export async function ensureOsTree(options: OsTreeOptions): Promise<OsTree> {
+  const prepareRoot = options.prepareRoot ?? path.join(CACHE_DIR, 'initrd/sealroot-prepare-root');
+  const chroot = await ensureTrixie(options.variant);
+  const recipe = {
+    variant: options.variant,
+    chroot: path.basename(chroot),
+    publicKey: readFileSync(options.publicKey, 'utf8'),
+    prepareRoot: hashOf(prepareRoot),
+    sources: RECIPE_SOURCES.map((source) => hashOf(path.join(PROJECT_ROOT, source))),
+  };
+  const tree = await ensureCached({
+    kind: 'trees',
+    name: `os-${options.variant}`,
+    recipe,
+    build: (temporary) => makeTree(temporary, chroot, { ...options, prepareRoot }),
+    discard: discardTree,
+  });
+  return await describeTree(tree);
+}
+
+async function makeTree(tree: string, chroot: string, options: Required<OsTreeOptions>): Promise<void> {
+  await mkdir(path.dirname(tree), { recursive: true });
+  // Owners, hard links and set-user-id bits belong to the tree; cp of node:fs keeps none of them.
+  await runHere(['cp', '--archive', '--reflink=auto', chroot, tree]);
+  await installGuest(tree);
+  await installSealedBoot(tree, options);
+  if (options.variant === 'next') {
+    await writeFile(path.join(tree, 'usr/lib/sealroot-test/version'), 'next\n');
+  }
+  const { kernelVersion } = await describeTree(tree);
+  await buildInitramfs(tree, { kernelVersion, output: `/usr/lib/modules/${kernelVersion}/initramfs.img` });
+  await toOstreeLayout(tree);
+}
+
+/** Over names, modes and contents of a file or a folder; a missing one is an error that says how to make it. */
+function hashOf(item: string): string {
+  if (!existsSync(item)) {
+    throw systemError(
+      'file-missing',
+      `cannot read ${item}: no such file`,
+      'npm run build:initrd makes the verifier',
+    );
+  }
+  const hash = createHash('sha256');
+  const visit = (file: string, name: string): void => {
+    const status = statSync(file);
+    hash.update(`${name}\0${status.mode}\0`);
+    if (status.isDirectory()) {
+      for (const entry of readdirSync(file).sort()) visit(path.join(file, entry), `${name}/${entry}`);
+    } else {
+      hash.update(readFileSync(file)).update('\0');
+    }
+  };
+  visit(item, '');
+  return hash.digest('hex');
+}
+
+/** The one kernel of a tree; two would leave open which one boots. */
+async function describeTree(tree: string): Promise<OsTree> {
+  const modules = path.join(tree, 'usr/lib/modules');
+  const versions = await readdir(modules);
+  const [kernelVersion] = versions;
+  if (kernelVersion === undefined || versions.length !== 1) {
+    throw systemError(
+      'kernel-ambiguous',
+      `cannot use ${tree}: ${versions.length} kernels in usr/lib/modules, expected 1`,
+    );
+  }
+  return {
+    path: tree,
+    kernelVersion,
+    kernel: path.join(modules, kernelVersion, 'vmlinuz'),
+    initramfs: path.join(modules, kernelVersion, 'initramfs.img'),
+  };
+}

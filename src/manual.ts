@@ -3,7 +3,7 @@
  * from what the parser really accepts; prose and examples from usage.ts.
  */
 
-import type { Command, Help } from 'commander';
+import type { Command, Help, Option } from 'commander';
 
 export interface ManualPage {
   /** One line, as `apropos` shows it. */
@@ -42,7 +42,7 @@ function formatPage(command: Command, help: Help, page: ManualPage): string {
   const commands = command.commands.map((sub) => [help.subcommandTerm(sub), sub.description()] as const);
   const terms = [
     ...command.registeredArguments.map((argument) => [argument.name(), argument.description] as const),
-    ...help.visibleOptions(command).map((option) => [option.flags, option.description] as const),
+    ...help.visibleOptions(command).map((option) => [flags(option), option.description] as const),
   ];
   const sections: [string, string][] = [
     ['NAME', wrap(`${name} - ${page.summary}`, INDENT, width)],
@@ -59,12 +59,17 @@ function formatPage(command: Command, help: Help, page: ManualPage): string {
     .join('\n')}`;
 }
 
+/** `--repo REPO`, as manual pages write it. */
+function flags(option: Option): string {
+  return option.flags.replaceAll(/[<>]/g, '');
+}
+
 /** Mandatory options first, then the optional ones in brackets, then the arguments; `...` where repetition is allowed. */
 function synopsis(command: Command): string {
   if (command.commands.length > 0) return 'COMMAND [OPTION...]';
   const options = command.options.map((option) => {
     const repeated = Array.isArray(option.defaultValue) ? '...' : '';
-    return option.mandatory ? `${option.flags}${repeated}` : `[${option.flags}]${repeated}`;
+    return option.mandatory ? `${flags(option)}${repeated}` : `[${flags(option)}]${repeated}`;
   });
   return [...options, ...command.registeredArguments.map((argument) => argument.name())].join(' ');
 }

@@ -1,0 +1,215 @@
+/**
+ * `sealroot seal`: a commit gets the digest of its image and our signatures. The commit that is signed is the one
+ * that the verdict accepts: the boot's own decision is taken on the very bytes before they are written.
+ */
+
+import { destroyKey, requireDestroyable } from '../adapters/destroy-key.ts';
+import { nodeHasher } from '../adapters/hasher.ts';
+import { buildImage } from '../adapters/image.ts';
+import { loadSecretKey, sign } from '../adapters/keys.ts';
+import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
+import { type OstreeRepo, openRepo } from '../adapters/ostree-repo.ts';
+import { imageProgress, type Progress } from '../adapters/progress.ts';
+import { equalBytes } from '../formats/bytes.ts';
+import { base64, hex, isChecksum, printable } from '../formats/encoding.ts';
+import { refused, usageError } from '../formats/errors.ts';
+import type { Vardict } from '../formats/gvariant.ts';
+import type { SecretKey } from '../formats/keys.ts';
+import {
+  type Commit,
+  encodeCommit,
+  encodeCommitMeta,
+  parseCommit,
+  parseCommitMeta,
+} from '../formats/ostree-objects.ts';
+import {
+  requireSameDigest,
+  signatureNames,
+  statedDigest,
+  withDigest,
+  withSignatures,
+  withUnsignedEntries,
+} from '../formats/sealing.ts';
+import { decide } from '../formats/verdict.ts';
+
+export interface SealOptions {
+  repo: string;
+  /** A branch, or, where nothing has to be written anew, whatever names a commit. */
+  ref: string;
+  /** Paths of secret keys. */
+  keys: readonly string[];
+  /** The signatures of a commit that is written anew may be dropped. */
+  resign?: boolean;
+  /** Destroy the secret keys after they have signed. */
+  destroyKey?: boolean;
+  progress?: Progress;
+}
+
+export interface SealResult {
+  ref: string;
+  /** The sealed commit. */
+  commit: string;
+  /** The commit that the branch named before, when it was written anew. */
+  replaced?: string;
+  /** fs-verity digest of the image, hex. */
+  digest: string;
+  /** One for each key: base64 of the public key, and whether its signature is new. */
+  signatures: { publicKey: string; added: boolean }[];
+  /** Signatures of the replaced commit, by key and number. */
+  dropped: string[];
+  /** Files of secret keys that are no more. */
+  destroyed: string[];
+  warnings: string[];
+}
+
+/** What is to be signed, and where it goes. */
+interface Subject {
+  repo: OstreeRepo;
+  store: ObjectStore;
+  ref: string;
+  checksum: string;
+  commit: Commit;
+  bytes: Uint8Array;
+  secrets: readonly SecretKey[];
+}
+
+type Sealed = Omit<SealResult, 'ref' | 'digest' | 'destroyed' | 'warnings'>;
+
+/** Either all of it happens or nothing: the repository changes in one step, after everything was computed. */
+export async function seal(options: SealOptions): Promise<SealResult> {
+  if (options.keys.length === 0) throw usageError('key-missing', 'cannot seal: no secret key was given');
+  const paths = [...new Set(options.keys)];
+  const loaded = paths.map((path) => loadSecretKey(path));
+  const secrets = distinct(loaded);
+  const warnings = loaded.flatMap((secret) => secret.warnings);
+  if (options.destroyKey) for (const path of paths) requireDestroyable(path);
+
+  const store = openObjectStore(options.repo);
+  const repo = await openRepo(options.repo);
+  const checksum = isChecksum(options.ref) ? options.ref : repo.resolveRev(options.ref);
+  const bytes = store.commit(checksum);
+  const subject: Subject = {
+    repo,
+    store,
+    ref: options.ref,
+    checksum,
+    commit: parseCommit(bytes, `commit ${checksum}`),
+    bytes,
+    secrets,
+  };
+
+  const stated = statedDigest(subject.commit, `commit ${checksum}`);
+  if (stated === undefined) requireRewritable(subject, options.resign ?? false);
+  const { digest } = buildImage(store, checksum, imageProgress(options.progress));
+  options.progress?.finish();
+  if (stated !== undefined) requireSameDigest(`commit ${checksum}`, stated, digest, 'seal');
+  const sealed =
+    stated === undefined ? rewrite(subject, digest, options.resign ?? false) : addSignatures(subject);
+
+  const destroyed = options.destroyKey ? paths : [];
+  for (const path of destroyed) destroyKey(path);
+  return { ref: options.ref, ...sealed, digest: hex(digest), destroyed, warnings };
+}
+
+function distinct(secrets: readonly SecretKey[]): SecretKey[] {
+  return secrets.filter(
+    (secret, i) => secrets.findIndex((other) => equalBytes(other.publicKey, secret.publicKey)) === i,
+  );
+}
+
+/** Asked before the image is computed, which takes long, and again when the repository is locked. */
+function requireRewritable({ repo, store, ref, checksum }: Subject, resign: boolean): void {
+  const fact = `cannot seal ${printable(ref)}: commit ${checksum} names no image digest and has to be written anew`;
+  if (repo.localBranch(ref) !== checksum) {
+    throw usageError(
+      'branch-required',
+      `${fact}, but ${printable(ref)} is not a local branch`,
+      `give the branch to move, or make one: ostree refs --repo=${repo.path} --create=BRANCH ${ref}`,
+    );
+  }
+  if (repo.isAlias(ref)) {
+    throw usageError(
+      'branch-required',
+      `${fact}, but ${ref} is an alias`,
+      'give the branch that it stands for',
+    );
+  }
+  requireNothingDropped(store, ref, checksum, resign);
+}
+
+/** The names of the signatures that are dropped. Throws `signatures-dropped` if there are any, unless allowed. */
+function requireNothingDropped(store: ObjectStore, ref: string, checksum: string, resign: boolean): string[] {
+  const names = signatureNames(detachedOf(store.commitMeta(checksum), checksum));
+  if (names.length > 0 && !resign) {
+    throw refused(
+      'signatures-dropped',
+      `cannot seal ${ref}: commit ${checksum} has to be written anew, which drops its signatures ${names.join(', ')}`,
+      'pass --resign to drop them; the commit is then signed only by the keys given here',
+    );
+  }
+  return names;
+}
+
+function detachedOf(bytes: Uint8Array | undefined, checksum: string): Vardict {
+  return bytes === undefined ? new Map() : parseCommitMeta(bytes, `detached metadata of commit ${checksum}`);
+}
+
+/** Writes the commit anew with the digest, signed, and moves the branch to it. */
+function rewrite(subject: Subject, digest: Uint8Array, resign: boolean): Sealed {
+  const { repo, store, ref, secrets } = subject;
+  const commit = encodeCommit(withDigest(subject.commit, digest));
+  const checksum = hex(nodeHasher.sha256(commit));
+  let dropped: string[] = [];
+  let signatures: SealResult['signatures'] = [];
+  repo.replaceCommit({
+    ref,
+    expected: subject.checksum,
+    commit,
+    checksum,
+    detached: (current) => {
+      dropped = requireNothingDropped(store, ref, subject.checksum, resign);
+      const carried = detachedOf(store.commitMeta(subject.checksum), subject.checksum);
+      const metadata = withUnsignedEntries(detachedOf(current, checksum), carried);
+      const signed = signCommit(commit, checksum, metadata, secrets);
+      signatures = signed.signatures;
+      return signed.bytes;
+    },
+  });
+  return { commit: checksum, replaced: subject.checksum, signatures, dropped };
+}
+
+/** Adds the signatures to a commit that has the right digest. */
+function addSignatures({ repo, checksum, bytes, secrets }: Subject): Sealed {
+  let signatures: SealResult['signatures'] = [];
+  repo.updateDetachedMetadata(checksum, (current) => {
+    const signed = signCommit(bytes, checksum, detachedOf(current, checksum), secrets);
+    signatures = signed.signatures;
+    return signatures.some(({ added }) => added) ? signed.bytes : undefined;
+  });
+  return { commit: checksum, signatures, dropped: [] };
+}
+
+/** The detached metadata with the signatures of all keys, and the boot's verdict on them under each key. */
+function signCommit(
+  commit: Uint8Array,
+  checksum: string,
+  metadata: Vardict,
+  secrets: readonly SecretKey[],
+): { bytes: Uint8Array; signatures: SealResult['signatures'] } {
+  const made = secrets.map((secret) => ({ secret, signature: sign(secret, commit) }));
+  const merged = withSignatures(
+    metadata,
+    made.map(({ signature }) => signature),
+    `commit ${checksum}`,
+  );
+  const bytes = encodeCommitMeta(merged.metadata);
+  for (const { publicKey } of secrets) {
+    const keys = [{ bytes: publicKey, line: 1 }];
+    decide({ commit, checksum, commitmeta: bytes, keys, hasher: nodeHasher });
+  }
+  const signatures = made.map(({ secret, signature }) => ({
+    publicKey: base64(secret.publicKey),
+    added: merged.added.includes(signature),
+  }));
+  return { bytes, signatures };
+}

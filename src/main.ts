@@ -1,0 +1,252 @@
+/**
+ * The command line: arguments to a command, its result to text, its error to a message and an exit status. Only
+ * this file prints, and only it sets the exit status.
+ */
+
+import { writeSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import packageJson from '../package.json' with { type: 'json' };
+import { createProgress } from './adapters/progress.ts';
+import { imageCreate } from './commands/image-create.ts';
+import { imageDigest } from './commands/image-digest.ts';
+import { imageDump } from './commands/image-dump.ts';
+import { keygen } from './commands/keygen.ts';
+import { type SealResult, seal } from './commands/seal.ts';
+import { verify } from './commands/verify.ts';
+import { addAdmin, addDisk, type CommandLine } from './device-commands.ts';
+import { exitStatus, SealrootError, systemError, usageError } from './formats/errors.ts';
+import { fullName, type ManualPage, setManualPage } from './manual.ts';
+import {
+  IMAGE_CREATE_PAGE,
+  IMAGE_DIGEST_PAGE,
+  IMAGE_DUMP_PAGE,
+  IMAGE_PAGE,
+  KEYGEN_PAGE,
+  ROOT_PAGE,
+  SEAL_PAGE,
+  VERIFY_PAGE,
+} from './usage.ts';
+
+const progress = createProgress(process.stderr);
+
+/** For an option that is given at most once: the parser alone would take the last of several. */
+function once(value: string, previous: string | undefined): string {
+  if (previous !== undefined) throw new InvalidArgumentError(`It was given before, as ${previous}.`);
+  if (value === '') throw new InvalidArgumentError('It is empty.');
+  return value;
+}
+
+/** For an option that may be repeated; needs [] as default. */
+function repeated(value: string, previous: readonly string[]): string[] {
+  if (value === '') throw new InvalidArgumentError('It is empty.');
+  return [...previous, value];
+}
+
+/** For an option that must be given and may be repeated. */
+function required(command: string, option: string, values: readonly string[]): readonly string[] {
+  if (values.length > 0) return values;
+  throw usageError(
+    'usage',
+    `cannot run ${command}: required option '${option}' not specified`,
+    `${command} --help shows how it is called`,
+  );
+}
+
+function print(text: string | Uint8Array): void {
+  const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // A pipe that somebody made non-blocking is full: wait for the reader.
+      if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      else throw systemError('output-failed', `cannot write standard output: ${code}`);
+    }
+  }
+}
+
+function printJson(value: unknown): void {
+  print(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+function warn(warnings: readonly string[]): void {
+  for (const warning of warnings) process.stderr.write(`sealroot: warning: ${warning}\n`);
+}
+
+function addCommand(parent: Command, name: string, page: ManualPage): Command {
+  const command = parent.command(name);
+  return setManualPage(command, page)
+    .exitOverride((error) => fail(command, error))
+    .allowExcessArguments(false);
+}
+
+/** What commander objects to becomes our usage error; help and version are no errors. */
+function fail(command: Command, error: CommanderError): never {
+  if (error.exitCode === 0 || error.code === 'commander.help') throw error;
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/\.?\s*$/, '')
+    .replaceAll(/[<>]/g, '');
+  throw usageError(
+    'usage',
+    `cannot run ${fullName(command)}: ${message.replaceAll('\n', ' ')}`,
+    `${fullName(command)} --help shows how it is called`,
+  );
+}
+
+function addKeygen(program: Command): void {
+  addCommand(program, 'keygen', KEYGEN_PAGE)
+    .requiredOption('--out <DIR>', 'the folder for the two files', once)
+    .action(async (options: { out: string }) => {
+      const { secretKey, publicKey, key } = await keygen(options);
+      print(`secret key  ${secretKey}\npublic key  ${publicKey}  ${key}\n`);
+    });
+}
+
+interface SealFlags {
+  repo: string;
+  key: string[];
+  resign: boolean;
+  destroyKey: boolean;
+  json: boolean;
+}
+
+function addSeal(program: Command): void {
+  addCommand(program, 'seal', SEAL_PAGE)
+    .argument('REF', 'the branch to seal; a checksum where the commit names its digest already')
+    .requiredOption('--repo <REPO>', 'the repository (mode archive, bare or bare-user)', once)
+    .option('--key <FILE>', 'a secret key to sign with; may be repeated', repeated, [])
+    .option('--resign', 'drop the signatures of a commit that has to be written anew', false)
+    .option(
+      '--destroy-key',
+      'overwrite and remove the secret keys after they have signed; copies that the file system, a snapshot or a flash disk keeps are out of reach',
+      false,
+    )
+    .option('--json', 'print the result as JSON', false)
+    .action(async (ref: string, flags: SealFlags) => {
+      const keys = required('sealroot seal', '--key FILE', flags.key);
+      const { repo, resign, destroyKey } = flags;
+      const result = await seal({ repo, ref, keys, resign, destroyKey, progress });
+      warn(result.warnings);
+      if (flags.json) printJson(result);
+      else print(sealText(result));
+    });
+}
+
+function sealText(result: SealResult): string {
+  const lines = [`commit  ${result.commit}`, `digest  ${result.digest}`];
+  if (result.replaced !== undefined) lines.splice(1, 0, `was     ${result.replaced}`);
+  for (const { publicKey, added } of result.signatures) {
+    lines.push(`signed  ${publicKey}${added ? '' : '  (was there already)'}`);
+  }
+  for (const name of result.dropped) lines.push(`dropped ${name}`);
+  for (const path of result.destroyed) {
+    lines.push(
+      `destroyed ${path}: overwritten, synced and unlinked; copies that the file system, a snapshot or a flash disk may keep are out of reach`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function addVerify(program: Command): void {
+  addCommand(program, 'verify', VERIFY_PAGE)
+    .argument('REV', 'a branch, remote ref or checksum')
+    .requiredOption('--repo <REPO>', 'the repository', once)
+    .option('--pubkey <FILE>', 'public keys, one a line; may be repeated', repeated, [])
+    .option('--json', 'print the result as JSON', false)
+    .action(async (rev: string, flags: { repo: string; pubkey: string[]; json: boolean }) => {
+      const pubkeys = required('sealroot verify', '--pubkey FILE', flags.pubkey);
+      const result = await verify({ repo: flags.repo, rev, pubkeys, progress });
+      warn(result.warnings);
+      const { commit, digest, key } = result;
+      if (flags.json) printJson(result);
+      else
+        print(
+          `commit  ${commit}\ndigest  ${digest}\nsigned  ${key.publicKey}  (${key.file}, line ${key.line})\n`,
+        );
+    });
+}
+
+function addImage(program: Command): void {
+  const image = addCommand(program, 'image', IMAGE_PAGE);
+  addCommand(image, 'create', IMAGE_CREATE_PAGE)
+    .argument('IMAGE', 'the file to write, or - for standard output')
+    .requiredOption('--repo <REPO>', 'the repository', once)
+    .requiredOption('--commit <REV>', 'a branch, remote ref or checksum', once)
+    .action(async (output: string, flags: { repo: string; commit: string }) => {
+      if (output === '-' && process.stdout.isTTY) {
+        throw usageError(
+          'output-is-terminal',
+          'cannot write image to standard output: it is a terminal',
+          'redirect it',
+        );
+      }
+      const result = await imageCreate({ repo: flags.repo, rev: flags.commit, output, progress });
+      print(output === '-' ? result.image : `${result.digest}\n`);
+    });
+  addCommand(image, 'dump', IMAGE_DUMP_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .action(async (path: string) => print(await imageDump({ image: path })));
+  addCommand(image, 'digest', IMAGE_DIGEST_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .option('--json', 'print the result as JSON', false)
+    .action(async (path: string, flags: { json: boolean }) => {
+      const result = await imageDigest({ image: path });
+      if (flags.json) printJson(result);
+      else print(`${result.digest}\n`);
+    });
+}
+
+const LINE: CommandLine = {
+  addCommand,
+  once,
+  repeated,
+  required,
+  print,
+  printJson,
+  warn,
+  note: (message) => progress.update(() => message),
+};
+
+function createProgram(): Command {
+  const program = new Command('sealroot');
+  setManualPage(program, ROOT_PAGE)
+    .version(packageJson.version, '--version', 'show the version')
+    .configureOutput({ outputError: () => {} })
+    .exitOverride((error) => fail(program, error));
+  addKeygen(program);
+  addSeal(program);
+  addVerify(program);
+  addImage(program);
+  addDisk(program, LINE);
+  addAdmin(program, LINE);
+  return program;
+}
+
+/** The status for the shell; errors are printed here. */
+function report(error: unknown): number {
+  progress.finish();
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof SealrootError) {
+    process.stderr.write(`sealroot: error: ${error.message}\n`);
+    if (error.hint !== undefined) process.stderr.write(`sealroot: hint: ${error.hint}\n`);
+    return exitStatus(error.kind);
+  }
+  const { code, syscall, path, stack } = error as NodeJS.ErrnoException;
+  if (code !== undefined && syscall !== undefined) {
+    process.stderr.write(`sealroot: error: cannot ${syscall} ${path ?? 'a file'}: ${code}\n`);
+  } else {
+    process.stderr.write(`sealroot: error: cannot go on: internal error: ${stack ?? String(error)}\n`);
+    process.stderr.write(
+      'sealroot: hint: this is a defect of sealroot; please report it with the lines above\n',
+    );
+  }
+  return exitStatus('system');
+}
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}

@@ -1,0 +1,40 @@
+/** Runs the bundled command line as a user would. */
+
+import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll } from 'vitest';
+import { bundleProgram } from '../../tools/bundle.ts';
+
+const PROGRAM = join(import.meta.dirname, `../../.cache/cli/sealroot-${process.pid}.js`);
+
+export interface CliResult {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Call once in a test file that uses `sealroot()`. */
+export function useCli(): void {
+  beforeAll(() => bundleProgram(PROGRAM));
+  afterAll(() => rmSync(PROGRAM, { force: true }));
+}
+
+/** Standard output as text; its bytes are those of `sealrootRaw`. */
+export function sealroot(args: readonly string[], input: Uint8Array | string = ''): CliResult {
+  const { status, stdout, stderr } = sealrootRaw(args, input);
+  return { status, stdout: stdout.toString(), stderr };
+}
+
+export function sealrootRaw(
+  args: readonly string[],
+  input: Uint8Array | string = '',
+): { status: number | null; stdout: Buffer; stderr: string } {
+  const { status, stdout, stderr, error } = spawnSync(process.execPath, [PROGRAM, ...args], {
+    input,
+    timeout: 60_000,
+    maxBuffer: 256 * 1024 * 1024,
+  });
+  if (error !== undefined) throw error;
+  return { status, stdout, stderr: stderr.toString() };
+}

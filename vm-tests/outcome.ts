@@ -3,11 +3,74 @@ import { GuestFailure, type Machine } from './machine.ts';
 
 const PANIC = 'Kernel panic - not syncing';
 
+/** Lines of prepare-root on the console. systemd puts its own prefix before them. */
+const ERROR_LINE = /sealroot-prepare-root: error: ([\w-]+): (.*)$/gm;
+const SUCCESS_LINE =
+  /sealroot-prepare-root: mounted ([0-9a-f]{64}) \(digest ([0-9a-f]{64}), key line (\d+)\)/gm;
+
+function failure(machine: Machine, fact: string): GuestFailure {
+  return new GuestFailure(machine, `cannot accept guest ${machine.name}: ${fact}`);
+}
+
 /** The guest said done with status 0, and its kernel did not panic. */
 export function requireDone(machine: Machine): void {
-  const fail = (fact: string) => new GuestFailure(machine, `cannot accept guest ${machine.name}: ${fact}`);
-  if (machine.console.includes(PANIC)) throw fail('its kernel panicked');
-  if (machine.done === undefined) throw fail('it ended without done');
+  if (machine.console.includes(PANIC)) throw failure(machine, 'its kernel panicked');
+  if (machine.done === undefined) throw failure(machine, 'it ended without done');
   const { status, reason } = machine.done;
-  if (status !== 0) throw fail(`done with status ${status}${reason ? `: ${reason}` : ''}`);
+  if (status !== 0) throw failure(machine, `done with status ${status}${reason ? `: ${reason}` : ''}`);
+}
+
+/** What `capture NAME` in the guest sent: its output, whatever its status. */
+export function captured(machine: Machine, name: string): { status: number; output: string } {
+  const event = machine.events.find(({ event }) => event === name);
+  if (event === undefined) throw failure(machine, `no event ${name}`);
+  const { status, output } = event;
+  if (typeof status !== 'number' || typeof output !== 'string') throw failure(machine, `odd event ${name}`);
+  return { status, output: Buffer.from(output, 'base64').toString() };
+}
+
+export interface Expected {
+  readonly commit: string;
+  readonly digest: string;
+}
+
+/** prepare-root mounted this commit's image, the root was switched, and the kernel demands fs-verity of every file. */
+export function requireBooted(machine: Machine, { commit, digest }: Expected): void {
+  requireDone(machine);
+  const mounted = [...machine.console.matchAll(SUCCESS_LINE)];
+  if (mounted.length !== 1) throw failure(machine, `${mounted.length} lines of success from prepare-root`);
+  const [, mountedCommit, mountedDigest] = mounted[0] ?? [];
+  if (mountedCommit !== commit || mountedDigest !== digest) {
+    throw failure(
+      machine,
+      `mounted ${mountedCommit} with ${mountedDigest}, expected ${commit} with ${digest}`,
+    );
+  }
+  if (!machine.events.some(({ event }) => event === 'switched-root'))
+    throw failure(machine, 'no switch-root');
+  const root = captured(machine, 'root').output.trim();
+  if (!/ - overlay \S+ ro,.*verity=require(,|$)/.test(root)) {
+    throw failure(machine, `its root is not sealed: ${root}`);
+  }
+}
+
+/** prepare-root refused with this code, once, with exit status 1, and nothing was booted after it. */
+export function requireRefused(machine: Machine, code: string): void {
+  requireErrorLine(machine, code);
+  const status = machine.events.find(({ event }) => event === 'prepare-root')?.status;
+  if (status !== 1) throw failure(machine, `exit status ${status} of prepare-root, expected 1`);
+  if (machine.done?.status !== 1)
+    throw failure(machine, `done with status ${machine.done?.status}, expected 1`);
+  if (machine.events.some(({ event }) => event === 'switched-root')) throw failure(machine, 'switch-root');
+}
+
+/** Exactly one error line, of this code, and none of success. */
+export function requireErrorLine(machine: Machine, code: string): void {
+  if (machine.console.includes(PANIC)) throw failure(machine, 'its kernel panicked');
+  const errors = [...machine.console.matchAll(ERROR_LINE)];
+  const [, found, message] = errors[0] ?? [];
+  if (found === undefined) throw failure(machine, `no refusal, expected ${code}`);
+  if (errors.length !== 1) throw failure(machine, `${errors.length} error lines, expected one`);
+  if (found !== code) throw failure(machine, `refused with ${found}, expected ${code}: ${message}`);
+  if (machine.console.match(SUCCESS_LINE)) throw failure(machine, 'success after a refusal');
 }

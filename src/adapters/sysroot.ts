@@ -40,7 +40,7 @@ export interface DeployOptions {
    * Called when the deployment is checked out and no boot loader entry names it yet. If it throws, the checkout is
    * removed and the boot loader is not touched.
    */
-  beforeBootLoader: (deploymentPath: string) => void;
+  beforeBootLoader?: (deploymentPath: string) => void;
 }
 
 export interface Sysroot {
@@ -54,11 +54,6 @@ export interface Sysroot {
   /** Copies a branch from a repository on this machine; the branch gets the same name here. */
   pullLocal(repoPath: string, ref: string): void;
   setRepoConfig(group: string, key: string, value: string): void;
-  /**
-   * The first of these file objects whose content or metadata does not have its checksum, and what libostree says of
-   * it. Reads them all: for finding whom to blame, not for checking.
-   */
-  findCorruptObject(checksums: readonly string[]): { checksum: string; fact: string } | undefined;
   /** The kernel arguments, without `ostree=`, that the next deployment of this OS would inherit. */
   inheritedKernelArguments(os: string): string[];
   deploy(options: DeployOptions): Deployment;
@@ -167,17 +162,6 @@ class LibostreeSysroot implements Sysroot {
     });
   }
 
-  findCorruptObject(checksums: readonly string[]): { checksum: string; fact: string } | undefined {
-    for (const checksum of checksums) {
-      try {
-        this.#repo.fsckObject(this.#lib.OSTree.ObjectType.FILE, checksum, null);
-      } catch (error) {
-        return { checksum, fact: error instanceof Error ? error.message : String(error) };
-      }
-    }
-    return undefined;
-  }
-
   inheritedKernelArguments(os: string): string[] {
     const options = this.#sysroot.getMergeDeployment(os)?.getBootconfig()?.get('options') ?? '';
     return splitKernelArguments(options).filter((argument) => !argument.startsWith('ostree='));
@@ -207,7 +191,7 @@ class LibostreeSysroot implements Sysroot {
           null,
         ),
       );
-      options.beforeBootLoader(join(this.path, this.#sysroot.getDeploymentDirpath(made)));
+      options.beforeBootLoader?.(join(this.path, this.#sysroot.getDeploymentDirpath(made)));
       attempt(`write boot loader entries for commit ${checksum}`, () => {
         const { NONE } = this.#lib.OSTree.SysrootSimpleWriteDeploymentFlags;
         this.#sysroot.simpleWriteDeployment(os, made, merge, NONE, null);

@@ -15,7 +15,14 @@ import { refused, SealrootError } from '../formats/errors.ts';
 import { parsePublicKeys } from '../formats/keys.ts';
 import { parsePolicy } from '../formats/policy.ts';
 import { decide } from '../formats/verdict.ts';
-import { planSealing, type Sealing, sealDeployment, sealObjects } from './seal-deployment.ts';
+import {
+  blameObject,
+  judge,
+  makeSignedImage,
+  type Sealing,
+  sealDeployment,
+  sealObjects,
+} from './seal-deployment.ts';
 import { type KeyPlace, loadTrustedKeys, type TrustedKeys } from './trusted-keys.ts';
 
 /** Where an OS tree keeps the policy that its dracut module puts into the initramfs. */
@@ -55,7 +62,12 @@ export async function adminDeploy(options: AdminDeployOptions): Promise<AdminDep
   const onWait = () => progress('waiting for the lock of the sysroot');
   const sysroot = await openSysroot(options.sysroot, { lock: true, onWait });
   try {
-    return deployLocked(sysroot, trusted, options, progress);
+    const checksum = sysroot.resolveRev(options.refspec);
+    try {
+      return deployLocked(sysroot, checksum, trusted, options, progress);
+    } catch (error) {
+      throw await blameObject(error, sysroot.repoPath, checksum);
+    }
   } finally {
     sysroot.close();
   }
@@ -63,19 +75,19 @@ export async function adminDeploy(options: AdminDeployOptions): Promise<AdminDep
 
 function deployLocked(
   sysroot: Sysroot,
+  checksum: string,
   trusted: TrustedKeys,
   options: AdminDeployOptions,
   progress: (message: string) => void,
 ): AdminDeployResult {
   const { os, refspec, kargs = [] } = options;
-  const checksum = sysroot.resolveRev(refspec);
   requireVeritySupport(sysroot.repoPath);
   const store = openObjectStore(sysroot.repoPath, { digests: 'measure-first' });
   requireBare(store);
   progress(`making the image of commit ${checksum}`);
-  const sealing = planSealing(store, checksum, trusted.keys, (objects) => sysroot.findCorruptObject(objects));
-  progress(`sealing ${sealing.objects.length} objects`);
-  sealObjects(sealing, sysroot.repoPath, sealFile);
+  const sealing = makeSignedImage(store, judge(store, checksum, trusted.keys));
+  progress('enabling fs-verity on the objects');
+  const objects = sealObjects(sealing, sysroot.repoPath, sealFile);
   progress('deploying');
   const warnings = [...trusted.warnings, ...sealing.verdict.warnings];
   const made = sysroot.deploy({
@@ -97,7 +109,7 @@ function deployLocked(
     deployment: made.path,
     digest: hex(sealing.verdict.digest),
     key: trusted.placeOf(sealing.verdict.keyLine),
-    objects: sealing.objects.length,
+    objects,
     kernelArguments: made.kernelArguments,
     warnings,
   };

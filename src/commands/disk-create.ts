@@ -23,13 +23,15 @@ import {
 } from '../adapters/disk-image.ts';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { mountImagePart } from '../adapters/mount-namespace.ts';
-import { openObjectStore } from '../adapters/object-store.ts';
+import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { OfflineVerity } from '../adapters/offline-verity.ts';
 import { resolveRevision } from '../adapters/ostree-repo.ts';
 import { type Deployment, openSysroot, readLoaderEntries } from '../adapters/sysroot.ts';
 import { hex } from '../formats/encoding.ts';
 import { badInput, refused, usageError } from '../formats/errors.ts';
-import { planSealing, type Sealing, sealDeployment, sealObjects } from './seal-deployment.ts';
+import { type OstreeFile, treeFromCommit } from '../formats/ostree-tree.ts';
+import type { Verdict } from '../formats/verdict.ts';
+import { blameObject, judge, makeSignedImage, sealDeployment } from './seal-deployment.ts';
 import { type KeyPlace, loadTrustedKeys } from './trusted-keys.ts';
 
 const ESP_SIZE = 256 * MIB;
@@ -88,10 +90,10 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
   const progress = options.onProgress ?? (() => undefined);
   const trusted = loadTrustedKeys(options.pubkeys);
   const commit = await resolveRevision(options.repo, options.ref);
-  progress(`making the image of commit ${commit}`);
-  const sealing = planSealing(openObjectStore(options.repo, { digests: 'compute' }), commit, trusted.keys);
+  const source = openObjectStore(options.repo, { digests: 'none' });
+  const verdict = judge(source, commit, trusted.keys);
   const layout = planLayout({
-    size: diskSize(options.size, sealing),
+    size: diskSize(options.size, contentSize(source, verdict)),
     espSize: ESP_SIZE,
     espUuid: randomUUID(),
     rootUuid: randomUUID(),
@@ -102,7 +104,7 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
   const converted = `${resolve(options.output)}.tmp`;
   rmSync(raw, { force: true });
   try {
-    const built = await buildRaw(raw, work, layout, sealing, options, progress);
+    const built = await buildRaw(raw, work, layout, verdict, options, progress);
     if (options.exportBoot !== undefined) exportBoot(options.exportBoot, built.boot);
     if (format === 'qcow2') {
       progress('converting to qcow2');
@@ -117,15 +119,17 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
       size: layout.size,
       partitions: [layout.esp, layout.root],
       commit,
-      digest: hex(sealing.verdict.digest),
-      key: trusted.placeOf(sealing.verdict.keyLine),
+      digest: hex(verdict.digest),
+      key: trusted.placeOf(verdict.keyLine),
       deployment: built.deployment,
       ostree: built.boot.ostree,
       kernelArguments: built.boot.kernelArguments,
       sealedFiles: built.sealedFiles,
       bootLoader: built.boot.systemdBoot !== undefined,
-      warnings: [...trusted.warnings, ...sealing.verdict.warnings],
+      warnings: [...trusted.warnings, ...verdict.warnings],
     };
+  } catch (error) {
+    throw await blameObject(error, options.repo, commit);
   } finally {
     rmSync(raw, { force: true });
     rmSync(converted, { force: true });
@@ -143,7 +147,7 @@ async function buildRaw(
   raw: string,
   work: string,
   layout: DiskLayout,
-  sealing: Sealing,
+  verdict: Verdict,
   options: DiskCreateOptions,
   progress: (message: string) => void,
 ): Promise<RawDisk> {
@@ -159,10 +163,12 @@ async function buildRaw(
   try {
     progress('deploying');
     const kernelArguments = [`root=UUID=${fileSystemUuid}`, 'rw', ...(options.kargs ?? [])];
-    const deployment = await deployOffline(root, sealing, verity, options, kernelArguments);
+    const deployment = await deployUnsealed(root, verdict.checksum, options, kernelArguments);
+    // Before the objects are sealed: what comes after a file's content is visible until the inodes are changed.
     const boot = collectBootFiles(root, deployment, join(work, 'boot'));
-    progress('sealing the objects');
-    sealObjects(sealing, join(root, 'ostree/repo'), (path) => verity.add(path));
+    progress('making the image and sealing its objects');
+    const store = sealingStore(openObjectStore(join(root, 'ostree/repo'), { digests: 'none' }), verity);
+    sealDeployment(makeSignedImage(store, verdict), deployment.path, (path) => verity.add(path));
     built = { boot, deployment: deployment.path.slice(root.length), sealedFiles: verity.count };
   } finally {
     unmount();
@@ -174,14 +180,37 @@ async function buildRaw(
   return built;
 }
 
-async function deployOffline(
+/** Seals each object when its digest is asked for: the disk's own copy is what the image is made of, read once. */
+function sealingStore(store: ObjectStore, verity: OfflineVerity): ObjectStore {
+  const files = new Map<string, OstreeFile>();
+  const file = (checksum: string): OstreeFile => {
+    const known = files.get(checksum);
+    if (known !== undefined) return known;
+    const found = store.file(checksum);
+    const sealed = found.size === 0 ? found : { ...found, digest: verity.add(store.filePath(checksum)) };
+    files.set(checksum, sealed);
+    return sealed;
+  };
+  return {
+    path: store.path,
+    mode: store.mode,
+    parent: store.parent,
+    commit: (checksum) => store.commit(checksum),
+    commitMeta: (checksum) => store.commitMeta(checksum),
+    dirTree: (checksum) => store.dirTree(checksum),
+    dirMeta: (checksum) => store.dirMeta(checksum),
+    filePath: (checksum) => store.filePath(checksum),
+    file,
+  };
+}
+
+/** A deployment that nothing boots yet, so the order of sealing and boot loader entry is free. */
+async function deployUnsealed(
   root: string,
-  sealing: Sealing,
-  verity: OfflineVerity,
+  checksum: string,
   options: DiskCreateOptions,
   kernelArguments: readonly string[],
 ): Promise<Deployment> {
-  const { checksum } = sealing.verdict;
   mkdirSync(join(root, 'boot'), { mode: 0o755 });
   const sysroot = await openSysroot(root, { create: true, lock: true, disableFsync: true });
   try {
@@ -193,13 +222,7 @@ async function deployOffline(
     if (sysroot.resolveRev(options.ref) !== checksum) {
       throw refused('ref-moved', `cannot deploy ${options.ref}: it is no longer at ${checksum}`, 'try again');
     }
-    return sysroot.deploy({
-      os: options.os,
-      checksum,
-      refspec: options.ref,
-      kernelArguments,
-      beforeBootLoader: (path) => sealDeployment(sealing, path, (file) => verity.add(file)),
-    });
+    return sysroot.deploy({ os: options.os, checksum, refspec: options.ref, kernelArguments });
   } finally {
     sysroot.close();
   }
@@ -259,8 +282,23 @@ function exportBoot(folder: string, boot: BootFiles): void {
   writeFileSync(join(folder, 'cmdline'), `${boot.kernelArguments}\n`);
 }
 
-function diskSize(wanted: string | undefined, sealing: Sealing): number {
-  const content = sealing.objects.reduce((sum, object) => sum + object.size, 0);
+/** Bytes of all regular files, each object once. */
+function contentSize(store: ObjectStore, verdict: Verdict): number {
+  const sizes = new Map<string, number>();
+  const file = (checksum: string): OstreeFile => {
+    const found = store.file(checksum);
+    sizes.set(checksum, found.size);
+    return found;
+  };
+  treeFromCommit(verdict.commit, {
+    dirTree: (checksum) => store.dirTree(checksum),
+    dirMeta: (checksum) => store.dirMeta(checksum),
+    file,
+  });
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
+
+function diskSize(wanted: string | undefined, content: number): number {
   if (wanted === undefined) {
     return Math.max(2048 * MIB, Math.ceil((3 * content) / MIB) * MIB + SMALLEST_DISK);
   }
@@ -272,7 +310,6 @@ function diskSize(wanted: string | undefined, sealing: Sealing): number {
     `cannot create a disk of ${wanted}: at least ${least / MIB}M are needed`,
   );
 }
-
 /** `4G`, `900M`, `4294967296`; rounded down to whole MiB. */
 export function parseSize(text: string): number {
   const [, digits, unit] = /^([0-9]{1,15})([KMGT]?)$/.exec(text) ?? [];

@@ -11,12 +11,16 @@ import { join } from 'node:path';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { buildImage } from '../adapters/image.ts';
 import { setImmutable } from '../adapters/inode-attributes.ts';
-import type { ObjectStore } from '../adapters/object-store.ts';
+import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
+import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { equalBytes } from '../formats/bytes.ts';
 import { type ByteString, hex, printable } from '../formats/encoding.ts';
 import { imageObjects } from '../formats/erofs-read.ts';
-import { refused } from '../formats/errors.ts';
+import { refused, SealrootError } from '../formats/errors.ts';
 import type { PublicKey } from '../formats/keys.ts';
+import { parseCommit } from '../formats/ostree-objects.ts';
+import { treeFromCommit } from '../formats/ostree-tree.ts';
+import { S_IFMT, S_IFREG, type TreeNode } from '../formats/tree.ts';
 import { decide, type Verdict } from '../formats/verdict.ts';
 
 /** Where ostree keeps a deployment's composefs image (ostree-prepare-root(1)). */
@@ -34,48 +38,34 @@ export interface SealedObject {
   size: number;
 }
 
+/** A signed commit and its image: the bytes whose fs-verity digest the signature covers. */
 export interface Sealing {
   verdict: Verdict;
-  /** The bytes whose fs-verity digest the commit's signature covers. */
   image: Uint8Array;
-  /** One for each object of the repository that the image refers to, however often it does. */
-  objects: SealedObject[];
 }
 
-/**
- * Takes the verdict and makes the image. Throws the verdict's refusals, and `image-digest-mismatch` when the objects
- * do not make the image that was signed; `findCorrupt` is asked then for the object to blame.
- */
-export function planSealing(
-  store: ObjectStore,
-  checksum: string,
-  keys: readonly PublicKey[],
-  findCorrupt?: (checksums: string[]) => { checksum: string; fact: string } | undefined,
-): Sealing {
+/** The boot's verdict on a commit of a repository, by the given keys. */
+export function judge(store: ObjectStore, checksum: string, keys: readonly PublicKey[]): Verdict {
   const commitmeta = store.commitMeta(checksum);
-  const verdict = decide({ commit: store.commit(checksum), checksum, commitmeta, keys, hasher: nodeHasher });
+  return decide({ commit: store.commit(checksum), checksum, commitmeta, keys, hasher: nodeHasher });
+}
+
+/** Makes the image of a commit again. Throws `image-digest-mismatch` when it is not the one that was signed. */
+export function makeSignedImage(store: ObjectStore, verdict: Verdict): Sealing {
+  const { checksum } = verdict;
   const { image, digest } = buildImage(store, checksum);
-  const objects = distinctObjects(image);
-  if (!equalBytes(digest, verdict.digest)) {
-    const corrupt = findCorrupt?.(objects.map((object) => checksumOf(object.payload)));
-    if (corrupt !== undefined) throw corruptObject(checksum, objects, corrupt);
-    throw refused(
-      'image-digest-mismatch',
-      `cannot seal commit ${checksum}: its objects make the image ${hex(digest)}, signed is ${hex(verdict.digest)}`,
-      'check the repository with ostree fsck',
-    );
-  }
-  return { verdict, image, objects };
+  if (equalBytes(digest, verdict.digest)) return { verdict, image };
+  throw refused(
+    'image-digest-mismatch',
+    `cannot seal commit ${checksum}: its objects make the image ${hex(digest)}, signed is ${hex(verdict.digest)}`,
+    'check the repository with ostree fsck',
+  );
 }
 
-/** `xx/rest.file` -> the object's checksum. */
-function checksumOf(payload: ByteString): string {
-  return `${payload.slice(0, 2)}${payload.slice(3, 65)}`;
-}
-
-function distinctObjects(image: Uint8Array): SealedObject[] {
+/** Every object of the repository that the image refers to, once. */
+export function objectsOf(sealing: Sealing): SealedObject[] {
   const objects = new Map<ByteString, SealedObject>();
-  for (const { path, payload, digest, size } of imageObjects(image)) {
+  for (const { path, payload, digest, size } of imageObjects(sealing.image)) {
     if (digest === undefined) {
       throw refused(
         'object-digest-missing',
@@ -87,22 +77,55 @@ function distinctObjects(image: Uint8Array): SealedObject[] {
   return [...objects.values()];
 }
 
-function corruptObject(
-  commit: string,
-  objects: readonly SealedObject[],
-  corrupt: { checksum: string; fact: string },
-): Error {
-  const path = objects.find((object) => checksumOf(object.payload) === corrupt.checksum)?.path ?? '?';
+/** `xx/rest.file` -> the object's checksum. */
+function checksumOf(payload: ByteString): string {
+  return `${payload.slice(0, 2)}${payload.slice(3, 65)}`;
+}
+
+/**
+ * What to tell instead of `image-digest-mismatch`: the first object of the commit that is not what its checksum says,
+ * with its path, or the error as it is when all of them are (then another image was signed). Reads every object.
+ */
+export async function blameObject(error: unknown, repoPath: string, checksum: string): Promise<unknown> {
+  if (!(error instanceof SealrootError) || error.code !== 'image-digest-mismatch') return error;
+  const store = openObjectStore(repoPath, { digests: 'none' });
+  const fsck = await openObjectCheck(repoPath);
+  const tree = treeFromCommit(parseCommit(store.commit(checksum)), store);
+  const corrupt = firstCorrupt(tree, '', new Set(), fsck);
+  if (corrupt === undefined) return error;
   return refused(
     'object-corrupt',
-    `cannot seal commit ${commit}: object ${corrupt.checksum}, ${printable(path)}, is corrupt: ${corrupt.fact}`,
+    `cannot seal commit ${checksum}: object ${corrupt.object}, ${printable(corrupt.path)}, is corrupt: ${corrupt.fact}`,
     'delete the object and pull the commit again: ostree fsck --delete',
   );
 }
 
-/** Seals every object of the image. Throws `object-digest-mismatch`, naming path and checksum. */
-export function sealObjects(sealing: Sealing, repoPath: string, seal: Sealer): void {
-  for (const { path, payload, digest } of sealing.objects) {
+function firstCorrupt(
+  folder: TreeNode,
+  folderPath: string,
+  seen: Set<string>,
+  fsck: ObjectCheck,
+): { object: string; path: string; fact: string } | undefined {
+  for (const [name, node] of folder.children ?? []) {
+    const path = `${folderPath}/${name}`;
+    if (node.children !== undefined) {
+      const below = firstCorrupt(node, path, seen, fsck);
+      if (below !== undefined) return below;
+    }
+    // A link's payload is its target; an empty file has no object that the image refers to.
+    if ((node.mode & S_IFMT) !== S_IFREG || node.payload === undefined || seen.has(node.payload)) continue;
+    seen.add(node.payload);
+    const object = checksumOf(node.payload);
+    const fact = fsck(object);
+    if (fact !== undefined) return { object, path, fact };
+  }
+  return undefined;
+}
+
+/** Seals every object of the image and returns their number. Throws `object-digest-mismatch`, naming path and checksum. */
+export function sealObjects(sealing: Sealing, repoPath: string, seal: Sealer): number {
+  const objects = objectsOf(sealing);
+  for (const { path, payload, digest } of objects) {
     const measured = seal(join(repoPath, 'objects', payload));
     if (!equalBytes(measured, digest)) {
       throw refused(
@@ -112,6 +135,7 @@ export function sealObjects(sealing: Sealing, repoPath: string, seal: Sealer): v
       );
     }
   }
+  return objects.length;
 }
 
 /**

@@ -11,6 +11,7 @@
 
 import { mulAddUnsafe } from '@noble/curves/abstract/curve.js';
 import { type EdwardsPoint, type EdwardsPointCons, edwards } from '@noble/curves/abstract/edwards.js';
+import { Field, type IField } from '@noble/curves/abstract/modular.js';
 import { ByteReader, equalBytes } from './bytes.ts';
 import type { Hasher } from './hasher.ts';
 
@@ -35,8 +36,32 @@ let pointClass: EdwardsPointCons | undefined;
 
 /** Made on first use: a boot that is refused before the signature does not pay for it. */
 function edwards25519(): EdwardsPointCons {
-  pointClass ??= edwards(CURVE);
+  pointClass ??= edwards(CURVE, { Fp: fieldOfCurve() });
   return pointClass;
+}
+
+/**
+ * @noble/curves' field with its five busiest operations written out for the one modulus: the same results without a
+ * call and a comparison each, 4 of the 50 million instructions of a verification under QuickJS.
+ */
+function fieldOfCurve(): IField<bigint> {
+  const { p } = CURVE;
+  const reduce = (value: bigint) => {
+    const rest = value % p;
+    return rest < 0n ? rest + p : rest;
+  };
+  return Object.create(Field(p, { isLE: true }), {
+    mul: {
+      value: (a: bigint, b: bigint) => {
+        const rest = (a * b) % p;
+        return rest < 0n ? rest + p : rest;
+      },
+    },
+    sqr: { value: (a: bigint) => (a * a) % p },
+    neg: { value: (a: bigint) => reduce(-a) },
+    add: { value: (a: bigint, b: bigint) => reduce(a + b) },
+    sub: { value: (a: bigint, b: bigint) => reduce(a - b) },
+  });
 }
 
 /** A public key that passed the checks of `decodePublicKey`. */

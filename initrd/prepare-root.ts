@@ -71,7 +71,7 @@ function loadKeys({ keypath }: Policy): { keys: readonly PublicKey[]; file: Uint
     );
   }
   const { keys, warnings } = parsePublicKeys(file);
-  for (const warning of warnings) warn(`${printable(keypath)}: ${warning}`);
+  for (const warning of warnings) warn(`${warning}, in ${printable(keypath)}`);
   return { keys, file };
 }
 
@@ -79,7 +79,7 @@ function deploymentArgument(): ByteString {
   const cmdline = toByteString(readOwn(CMDLINE_PATH, MAX_OWN_BYTES) ?? new Uint8Array(0));
   for (const { key } of kernelArguments(cmdline)) {
     if (key.startsWith(IGNORED_ARGUMENTS)) {
-      warn(`kernel argument ${printable(key)} is ignored: the policy stands in ${POLICY_PATH}`);
+      warn(`cannot follow kernel argument ${printable(key)}: only ${POLICY_PATH} decides`);
     }
   }
   const argument = findKernelArgument(cmdline, 'ostree');

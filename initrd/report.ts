@@ -50,8 +50,8 @@ function writeLine(text: string): void {
   attempt(() => sys.write(sys.STDERR, line, 'standard error'));
   if (reachesConsole) return;
   attempt(() => {
-    const console = sys.open(CONSOLE, sys.O_WRONLY | sys.O_NOCTTY | sys.O_NONBLOCK);
-    sys.write(console, line, CONSOLE);
+    const terminal = sys.open(CONSOLE, sys.O_WRONLY | sys.O_NOCTTY | sys.O_NONBLOCK);
+    sys.write(terminal, line, CONSOLE);
   });
 }
 

@@ -1,0 +1,76 @@
+/** Whoever builds sealroot-prepare-root from the same sources, wherever, gets the same bytes. */
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildPrepareRoot } from '../../initrd/build.ts';
+import { quickjsSource } from '../../initrd/quickjs-source.ts';
+
+const project = join(import.meta.dirname, '../..');
+const elsewhere = mkdtempSync(join(tmpdir(), 'sealroot in another folder '));
+
+let binary: Buffer;
+
+beforeAll(async () => {
+  binary = readFileSync(await buildPrepareRoot());
+});
+
+afterAll(() => rmSync(elsewhere, { recursive: true, force: true }));
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+describe('npm run build:initrd', () => {
+  it('makes the same bytes in another folder, from QuickJS sources in another folder', async () => {
+    const quickjs = join(elsewhere, 'the sources');
+    cpSync(await quickjsSource(), quickjs, { recursive: true });
+    for (const name of ['initrd', 'src', 'tools', 'package.json', 'tsconfig.base.json']) {
+      cpSync(join(project, name), join(elsewhere, name), { recursive: true });
+    }
+    symlinkSync(join(project, 'node_modules'), join(elsewhere, 'node_modules'));
+    const output = execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
+      cwd: elsewhere,
+      env: { ...process.env, QUICKJS_SOURCE: quickjs },
+      encoding: 'utf8',
+    });
+    const rebuilt = readFileSync(join(elsewhere, '.cache/initrd/sealroot-prepare-root'));
+    expect(output).toBe(`.cache/initrd/sealroot-prepare-root ${rebuilt.length} bytes\n`);
+    expect(sha256(rebuilt)).toBe(sha256(binary));
+  });
+
+  it('stays below 450 KB', () => {
+    expect(binary.length).toBeLessThanOrEqual(450_000);
+  });
+
+  it('has no trace of where it was built', () => {
+    const text = binary.toString('latin1');
+    for (const trace of [project, elsewhere, tmpdir()]) expect(text).not.toContain(trace);
+  });
+
+  it('is static: no interpreter, no shared library', () => {
+    const headers = execFileSync(
+      'readelf',
+      ['--program-headers', '--wide', join(project, '.cache/initrd/sealroot-prepare-root')],
+      {
+        encoding: 'utf8',
+      },
+    );
+    expect(headers).toContain('LOAD');
+    expect(headers).not.toContain('INTERP');
+    expect(headers).not.toContain('DYNAMIC');
+  });
+
+  it('refuses sources of another version', () => {
+    const build = () =>
+      execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
+        cwd: project,
+        env: { ...process.env, QUICKJS_SOURCE: tmpdir() },
+        stdio: 'pipe',
+      });
+    expect(build).toThrow(/cannot use the QuickJS sources in .*no VERSION file, expected 2025-04-26/);
+  });
+});

@@ -40,9 +40,13 @@ interface Pending {
   readonly depth: number;
 }
 
+export interface TreeLimits {
+  readonly maxNodes?: number;
+}
+
 /** Errors of `source` are completed with the path that needed the object. */
-export function treeFromCommit(commit: Commit, source: ObjectSource): TreeNode {
-  return new TreeBuilder(source).build(commit);
+export function treeFromCommit(commit: Commit, source: ObjectSource, limits: TreeLimits = {}): TreeNode {
+  return new TreeBuilder(source, limits.maxNodes ?? MAX_NODES).build(commit);
 }
 
 class TreeBuilder {
@@ -50,10 +54,12 @@ class TreeBuilder {
   readonly #dirMetas = new Map<string, Ownership>();
   readonly #files = new Map<string, OstreeFile>();
   readonly #pending: Pending[] = [];
+  readonly #maxNodes: number;
   #nodes = 0;
 
-  constructor(source: ObjectSource) {
+  constructor(source: ObjectSource, maxNodes: number) {
     this.#source = source;
+    this.#maxNodes = maxNodes;
   }
 
   build(commit: Commit): TreeNode {
@@ -88,8 +94,8 @@ class TreeBuilder {
       parseDirTree(this.#source.dirTree(tree), `object ${tree}.dirtree`),
     );
     this.#nodes += files.size + directories.size;
-    if (this.#nodes > MAX_NODES) {
-      throw badInput('tree-too-large', `cannot read tree: more than ${MAX_NODES} files and directories`);
+    if (this.#nodes > this.#maxNodes) {
+      throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
     for (const [name, checksum] of files) node.children.set(name, this.#file(checksum, path + name));
     for (const [name, below] of directories) {

@@ -1,0 +1,278 @@
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { deflateRawSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { nodeHasher } from '../../src/adapters/hasher.ts';
+import { buildImage } from '../../src/adapters/image.ts';
+import { openObjectStore } from '../../src/adapters/object-store.ts';
+import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
+import { ascii, hex, utf8 } from '../../src/formats/encoding.ts';
+import { SealrootError } from '../../src/formats/errors.ts';
+import { verityDigest } from '../../src/formats/fsverity.ts';
+import { encode } from '../../src/formats/gvariant.ts';
+
+const VECTORS = path.join(import.meta.dirname, '../vectors/upstream-signed');
+const ONE = '76a7b26144caf4962f108093326dd79506af8deab4e887e425865a00949027fb';
+/** Objects of that commit: a file ("hello\n", mode 04755), the root's dirtree and dirmeta. */
+const HELLO = 'c688010bf754528d6f28cb951a5ba57b572aa355124acb4f305afedb810e09df';
+const ROOT_TREE = 'dc23f1e07f6bcc950964ffba645a61b127dfa28f407199c375ac9b211652102c';
+const ROOT_META = '446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488';
+
+let folder = '';
+let repo = '';
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'sealroot-store-'));
+  repo = path.join(folder, 'repo');
+  cpSync(path.join(VECTORS, 'repo'), repo, { recursive: true });
+});
+
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function objectFile(checksum: string, type: string, root = repo): string {
+  return path.join(root, 'objects', checksum.slice(0, 2), `${checksum.slice(2)}.${type}`);
+}
+
+function failure(action: () => unknown): SealrootError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof SealrootError) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+/** An empty repository of another mode, with one file object under a made-up checksum. */
+function otherRepo(mode: string): { root: string; checksum: string; file: string } {
+  const root = path.join(folder, mode);
+  const checksum = 'ab'.repeat(32);
+  const file = objectFile(checksum, 'file', root);
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(path.join(root, 'config'), `[core]\nrepo_version=1\nmode=${mode}\n`);
+  return { root, checksum, file };
+}
+
+function ostreeMeta(mode: number): Uint8Array {
+  const bigEndian = (value: number) => new DataView(Uint32Array.of(value).buffer).getUint32(0, false);
+  const xattrs = [[utf8('user.x\0'), utf8('value')]] as const;
+  return encode('(uuua(ayay))', [bigEndian(7), bigEndian(8), bigEndian(mode), xattrs]);
+}
+
+describe('buildImage()', () => {
+  it('writes the image that upstream ostree wrote for the same commit, whose digest upstream signed', () => {
+    const { image, digest } = buildImage(openObjectStore(repo), ONE);
+    expect(Buffer.compare(image, readFileSync(path.join(VECTORS, 'one.cfs')))).toBe(0);
+    expect(hex(digest)).toBe('e2b8c0916e4be4b0911b3bb636bef716e87be784a32f254a89a1ea4853c71410');
+  });
+
+  it('reports each distinct file once', () => {
+    const seen: number[] = [];
+    buildImage(openObjectStore(repo), ONE, ({ files }) => seen.push(files));
+    expect(seen.length).toBeGreaterThan(3);
+    expect(seen).toEqual(seen.map((_, i) => i + 1));
+  });
+
+  it('names object and path when an object is missing', () => {
+    rmSync(objectFile(HELLO, 'filez'));
+    const error = failure(() => buildImage(openObjectStore(repo), ONE));
+    expect(error.code).toBe('object-missing');
+    expect(error.message).toContain(
+      `cannot read object ${HELLO}.filez: not in repository ${repo}, needed for "/`,
+    );
+  });
+});
+
+describe('openObjectStore()', () => {
+  it.each([
+    ['repo-mode-unsupported', '[core]\nrepo_version=1\nmode=bare-split-xattrs\n'],
+    ['repo-parent-relative', '[core]\nrepo_version=1\nmode=archive\nparent=../other\n'],
+    ['keyfile-malformed', 'mode=archive\n'],
+  ])('refuses a repository with %s', (code, config) => {
+    writeFileSync(path.join(repo, 'config'), config);
+    expect(failure(() => openObjectStore(repo)).code).toBe(code);
+  });
+
+  it('refuses a folder that is no repository, and one that is its own parent', () => {
+    expect(failure(() => openObjectStore(folder)).code).toBe('not-a-repository');
+    writeFileSync(path.join(repo, 'config'), `[core]\nmode=archive\nparent=${repo}\n`);
+    expect(failure(() => openObjectStore(repo)).code).toBe('repo-parents');
+  });
+
+  it('finds in the parent what is not in the repository itself', () => {
+    const { root } = otherRepo('bare-user');
+    writeFileSync(path.join(root, 'config'), `[core]\nmode=bare-user\nparent=${repo}\n`);
+    const store = openObjectStore(root);
+    expect(hex(buildImage(store, ONE).digest)).toBe(hex(buildImage(openObjectStore(repo), ONE).digest));
+    expect(store.commitMeta(ONE)).toEqual(openObjectStore(repo).commitMeta(ONE));
+    expect(store.filePath(HELLO)).toBe(objectFile(HELLO, 'filez'));
+  });
+});
+
+describe('ObjectStore', () => {
+  it('gives commit and detached metadata as they lie there', () => {
+    const store = openObjectStore(repo);
+    expect(Buffer.from(store.commit(ONE))).toEqual(readFileSync(path.join(VECTORS, 'one.commit')));
+    expect(Buffer.from(store.commitMeta(ONE) ?? [])).toEqual(
+      readFileSync(path.join(VECTORS, 'one.commitmeta')),
+    );
+    rmSync(objectFile(ONE, 'commitmeta'));
+    expect(store.commitMeta(ONE)).toBeUndefined();
+  });
+
+  it('refuses a partial commit by name', () => {
+    mkdirSync(path.join(repo, 'state'));
+    writeFileSync(path.join(repo, 'state', `${ONE}.commitpartial`), '');
+    const error = failure(() => openObjectStore(repo).commit(ONE));
+    expect([error.code, error.kind]).toEqual(['commit-partial', 'refused']);
+  });
+
+  it.each([
+    ['commit', ONE, 'commit-missing', 'commit-checksum-mismatch'],
+    ['dirtree', ROOT_TREE, 'object-missing', 'object-corrupt'],
+    ['dirmeta', ROOT_META, 'object-missing', 'object-corrupt'],
+  ] as const)('names a %s that is missing, and one that does not fit its checksum', (type, checksum, missing, corrupt) => {
+    const read = { commit: 'commit', dirtree: 'dirTree', dirmeta: 'dirMeta' } as const;
+    const file = objectFile(checksum, type);
+    const altered = Buffer.concat([readFileSync(file), Buffer.of(0)]);
+    writeFileSync(file, altered);
+    const error = failure(() => openObjectStore(repo)[read[type]](checksum));
+    expect(error.code).toBe(corrupt);
+    expect(error.message).toContain(checksum);
+    expect(error.message).toContain(hex(nodeHasher.sha256(altered)));
+    rmSync(file);
+    expect(failure(() => openObjectStore(repo)[read[type]](checksum)).code).toBe(missing);
+  });
+
+  it('takes only checksums for names', () => {
+    for (const name of ['', '..', `${ONE}/`, ONE.toUpperCase(), `../${ONE.slice(3)}`]) {
+      expect(failure(() => openObjectStore(repo).commit(name)).code).toBe('checksum-malformed');
+    }
+  });
+});
+
+describe('ObjectStore in mode archive', () => {
+  it('reads a regular file', () => {
+    const digest = verityDigest(utf8('hello\n'), nodeHasher);
+    const owner = { mode: 0o104755, uid: 0, gid: 0, xattrs: new Map() };
+    expect(openObjectStore(repo).file(HELLO)).toEqual({ ...owner, size: 6, digest: Buffer.from(digest) });
+    expect(openObjectStore(repo, { digests: 'none' }).file(HELLO)).toEqual({ ...owner, size: 6 });
+  });
+
+  it.each<[string, (file: Buffer) => Buffer]>([
+    ['a cut header', (file) => file.subarray(0, 20)],
+    ['a cut stream', (file) => file.subarray(0, file.length - 2)],
+    ['no stream', (file) => file.subarray(0, 34)],
+    ['a stream of fewer bytes', (file) => Buffer.concat([file.subarray(0, 34), deflateRawSync('hell\n')])],
+    ['a stream of more bytes', (file) => Buffer.concat([file.subarray(0, 34), deflateRawSync('hello\n\n')])],
+    [
+      'a stream of very many bytes',
+      (file) => Buffer.concat([file.subarray(0, 34), deflateRawSync(Buffer.alloc(1e7))]),
+    ],
+    ['what is no deflate stream', (file) => Buffer.concat([file.subarray(0, 34), Buffer.of(0xff, 0xff)])],
+  ])('refuses %s', (_, alter) => {
+    const file = objectFile(HELLO, 'filez');
+    writeFileSync(file, alter(readFileSync(file)));
+    const error = failure(() => openObjectStore(repo).file(HELLO));
+    expect(error.code).toBe('object-size-mismatch');
+    expect(error.message).toContain(file);
+  });
+
+  it('refuses a header that claims more than metadata may have', () => {
+    const file = objectFile(HELLO, 'filez');
+    writeFileSync(file, Buffer.concat([Buffer.of(0xff, 0xff, 0xff, 0xff), readFileSync(file).subarray(4)]));
+    expect(failure(() => openObjectStore(repo).file(HELLO)).code).toBe('object-malformed');
+  });
+
+  it('refuses a link in place of an object', () => {
+    const file = objectFile(HELLO, 'filez');
+    rmSync(file);
+    symlinkSync('/etc/passwd', file);
+    expect(failure(() => openObjectStore(repo).file(HELLO)).code).toBe('not-a-regular-file');
+  });
+});
+
+describe('ObjectStore in mode bare-user', () => {
+  it('takes owner, mode and xattrs from user.ostreemeta', () => {
+    const { root, checksum, file } = otherRepo('bare-user');
+    writeFileSync(file, 'content', { mode: 0o600 });
+    setXattr(pathBytes(file), ascii('user.ostreemeta'), ostreeMeta(0o100644));
+    const xattrs = new Map([['user.x', utf8('value')]]);
+    const digest = Buffer.from(verityDigest(utf8('content'), nodeHasher));
+    expect(openObjectStore(root).file(checksum)).toEqual({
+      mode: 0o100644,
+      uid: 7,
+      gid: 8,
+      xattrs,
+      size: 7,
+      digest,
+    });
+    truncateSync(file);
+    expect(openObjectStore(root).file(checksum)).toEqual({ mode: 0o100644, uid: 7, gid: 8, xattrs, size: 0 });
+  });
+
+  it('reads a link up to the first NUL', () => {
+    const { root, checksum, file } = otherRepo('bare-user');
+    writeFileSync(file, 'usr/bin\0rest');
+    setXattr(pathBytes(file), ascii('user.ostreemeta'), ostreeMeta(0o120777));
+    expect(openObjectStore(root).file(checksum)).toMatchObject({
+      mode: 0o120777,
+      target: 'usr/bin',
+      size: 0,
+    });
+    writeFileSync(file, 'x'.repeat(4097));
+    expect(failure(() => openObjectStore(root).file(checksum)).code).toBe('object-size-mismatch');
+  });
+
+  it('refuses an object without user.ostreemeta, and with a broken one', () => {
+    const { root, checksum, file } = otherRepo('bare-user');
+    writeFileSync(file, '');
+    expect(failure(() => openObjectStore(root).file(checksum)).code).toBe('object-malformed');
+    setXattr(pathBytes(file), ascii('user.ostreemeta'), ostreeMeta(0o100644).subarray(1));
+    expect(failure(() => openObjectStore(root).file(checksum)).code).toBe('gvariant-malformed');
+  });
+});
+
+describe('ObjectStore in modes bare and bare-user-only', () => {
+  it('takes owner, mode and xattrs from the inode', () => {
+    const { root, checksum, file } = otherRepo('bare');
+    writeFileSync(file, 'x', { mode: 0o644 });
+    setXattr(pathBytes(file), ascii('user.name'), utf8('value'));
+    const { uid, gid, mode, xattrs } = openObjectStore(root).file(checksum);
+    expect([uid, gid, mode]).toEqual([process.getuid?.(), process.getgid?.(), 0o100644]);
+    expect(xattrs.get(ascii('user.name'))).toEqual(utf8('value'));
+    writeFileSync(path.join(root, 'config'), '[core]\nmode=bare\ndisable-xattrs=true\n');
+    expect(openObjectStore(root).file(checksum).xattrs.size).toBe(0);
+  });
+
+  it.each(['bare', 'bare-user-only'])('reads a link in mode %s', (mode) => {
+    const { root, checksum, file } = otherRepo(mode);
+    symlinkSync(Buffer.from('zi\xebl', 'latin1'), file);
+    expect(openObjectStore(root).file(checksum)).toMatchObject({
+      mode: 0o120777,
+      target: 'zi\xebl',
+      size: 0,
+    });
+  });
+
+  it('gives everything to root in mode bare-user-only', () => {
+    const { root, checksum, file } = otherRepo('bare-user-only');
+    writeFileSync(file, 'x', { mode: 0o755 });
+    expect(openObjectStore(root).file(checksum)).toMatchObject({
+      mode: 0o100755,
+      uid: 0,
+      gid: 0,
+      xattrs: new Map(),
+    });
+  });
+});

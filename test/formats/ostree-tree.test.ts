@@ -1,0 +1,250 @@
+import { describe, expect, it } from 'vitest';
+import { ascii, type ByteString, parseHex } from '../../src/formats/encoding.ts';
+import { badInput, SealrootError } from '../../src/formats/errors.ts';
+import { encode, type ValueOf } from '../../src/formats/gvariant.ts';
+import type { Commit } from '../../src/formats/ostree-objects.ts';
+import { type ObjectSource, type OstreeFile, treeFromCommit } from '../../src/formats/ostree-tree.ts';
+import {
+  parseArchiveHeader,
+  parseDirMeta,
+  parseDirTree,
+  parseOstreeMeta,
+} from '../../src/formats/ostree-tree-objects.ts';
+import { S_IFDIR, S_IFLNK, S_IFREG, type TreeNode } from '../../src/formats/tree.ts';
+
+function failure(action: () => unknown): SealrootError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof SealrootError) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+/** A checksum by number; the objects here are not hashed. */
+function sum(number: number): string {
+  return number.toString(16).padStart(64, '0');
+}
+
+function sumBytes(number: number): Uint8Array {
+  return parseHex(sum(number), 'checksum');
+}
+
+function bigEndian(value: number): number {
+  return new DataView(Uint32Array.of(value).buffer).getUint32(0, false);
+}
+
+const NUL_X = Uint8Array.of(0x78, 0);
+
+function owned(mode: number, xattrs: ValueOf<'a(ayay)'> = []): Uint8Array {
+  return encode('(uuua(ayay))', [bigEndian(1000), bigEndian(70_000), bigEndian(mode), xattrs]);
+}
+
+function dirTree(
+  files: Record<string, number>,
+  directories: Record<string, [number, number]> = {},
+): Uint8Array {
+  return encode('(a(say)a(sayay))', [
+    Object.entries(files).map(([name, file]) => [ascii(name), sumBytes(file)] as const),
+    Object.entries(directories).map(
+      ([name, [tree, meta]]) => [ascii(name), sumBytes(tree), sumBytes(meta)] as const,
+    ),
+  ]);
+}
+
+const COMMIT: Commit = {
+  metadata: new Map(),
+  related: [],
+  subject: ascii(''),
+  body: ascii(''),
+  timestamp: 0n,
+  rootTree: sum(1),
+  rootMeta: sum(2),
+};
+
+class MemorySource implements ObjectSource {
+  readonly trees = new Map<string, Uint8Array>();
+  readonly metas = new Map([[sum(2), owned(S_IFDIR | 0o755)]]);
+  readonly files = new Map<string, OstreeFile>();
+
+  #get<T>(map: Map<string, T>, checksum: string): T {
+    const found = map.get(checksum);
+    if (found === undefined) throw badInput('object-missing', `cannot read object ${checksum}: not here`);
+    return found;
+  }
+
+  dirTree(checksum: string): Uint8Array {
+    return this.#get(this.trees, checksum);
+  }
+
+  dirMeta(checksum: string): Uint8Array {
+    return this.#get(this.metas, checksum);
+  }
+
+  file(checksum: string): OstreeFile {
+    return this.#get(this.files, checksum);
+  }
+}
+
+function child(node: TreeNode, ...names: string[]): TreeNode | undefined {
+  return names.reduce<TreeNode | undefined>((at, name) => at?.children?.get(name as ByteString), node);
+}
+
+const OWNER = { uid: 5, gid: 6, xattrs: new Map() };
+
+describe('treeFromCommit()', () => {
+  it('maps objects to nodes with mtime 0 and one link', () => {
+    const source = new MemorySource();
+    const digest = new Uint8Array(32).fill(7);
+    source.trees.set(sum(1), dirTree({ file: 16, empty: 17, link: 18 }, { usr: [3, 2] }));
+    source.trees.set(sum(3), dirTree({ 'same-file': 16 }));
+    source.files.set(sum(16), { ...OWNER, mode: S_IFREG | 0o4755, size: 9, digest });
+    source.files.set(sum(17), { ...OWNER, mode: S_IFREG | 0o644, size: 0 });
+    source.files.set(sum(18), { ...OWNER, mode: S_IFLNK | 0o777, size: 0, target: ascii('usr/bin') });
+    const root = treeFromCommit(COMMIT, source);
+    const payload = `00/${'0'.repeat(60)}10.file`;
+    const plain = { rdev: 0, nlink: 1, mtimeSec: 0n, mtimeNsec: 0, xattrs: new Map() };
+    const file = { ...plain, mode: 0o104755, uid: 5, gid: 6, size: 9, payload, digest };
+    expect(child(root, 'file')).toEqual(file);
+    expect(child(root, 'usr', 'same-file')).toEqual(file);
+    expect(child(root, 'usr', 'same-file')).not.toBe(child(root, 'file'));
+    expect(child(root, 'empty')).toEqual({ ...plain, mode: 0o100644, uid: 5, gid: 6, size: 0 });
+    expect(child(root, 'link')).toEqual({
+      ...plain,
+      mode: 0o120777,
+      uid: 5,
+      gid: 6,
+      size: 7,
+      payload: 'usr/bin',
+    });
+    expect(root).toMatchObject({ mode: 0o40755, uid: 1000, gid: 70_000, size: 0 });
+  });
+
+  it('adds the mount points that are missing, and no others', () => {
+    const source = new MemorySource();
+    source.trees.set(sum(1), dirTree({ boot: 17 }, { etc: [3, 2] }));
+    source.trees.set(sum(3), dirTree({}));
+    source.files.set(sum(17), { ...OWNER, mode: S_IFREG | 0o644, size: 0 });
+    const root = treeFromCommit(COMMIT, source);
+    expect([...(root.children?.keys() ?? [])].sort()).toEqual(['boot', 'etc', 'sysroot', 'usr', 'var']);
+    expect(child(root, 'boot')?.mode).toBe(0o100644);
+    expect(child(root, 'etc')?.uid).toBe(1000);
+    expect(child(root, 'var')).toMatchObject({ mode: 0o40755, uid: 0, gid: 0 });
+  });
+
+  it('names the path that needs a missing object', () => {
+    const source = new MemorySource();
+    source.trees.set(sum(1), dirTree({}, { usr: [3, 2] }));
+    source.trees.set(sum(3), dirTree({ tool: 99 }, { lib: [3, 2] }));
+    const error = failure(() => treeFromCommit(COMMIT, source));
+    expect(error.code).toBe('object-missing');
+    expect(error.message).toBe(`cannot read object ${sum(99)}: not here, needed for "/usr/tool"`);
+    source.trees.set(sum(3), dirTree({}, { lib: [98, 2] }));
+    expect(failure(() => treeFromCommit(COMMIT, source)).message).toContain('needed for "/usr/lib/"');
+    source.trees.set(sum(3), dirTree({}, { lib: [3, 97] }));
+    expect(failure(() => treeFromCommit(COMMIT, source)).message).toContain('needed for "/usr/lib/"');
+  });
+
+  it('refuses a directory that holds itself', () => {
+    const source = new MemorySource();
+    source.trees.set(sum(1), dirTree({}, { again: [1, 2] }));
+    expect(failure(() => treeFromCommit(COMMIT, source)).code).toBe('tree-too-deep');
+  });
+
+  it('refuses few dirtrees that name very many directories, before memory is gone', () => {
+    const source = new MemorySource();
+    const wide: Record<string, [number, number]> = {};
+    for (let i = 0; i < 4000; i++) wide[`d${i}`] = [3, 2];
+    source.trees.set(sum(1), dirTree({}, wide));
+    source.trees.set(sum(3), dirTree({}, wide));
+    expect(failure(() => treeFromCommit(COMMIT, source, { maxNodes: 20_000 })).code).toBe('tree-too-large');
+  });
+});
+
+describe('parseDirTree()', () => {
+  it.each(['', '.', '..', 'a/b', 'x'.repeat(256)])('refuses the name %j', (name) => {
+    expect(failure(() => parseDirTree(dirTree({ [name]: 1 }))).code).toBe('dirtree-malformed');
+    expect(failure(() => parseDirTree(dirTree({}, { [name]: [1, 2] }))).code).toBe('dirtree-malformed');
+  });
+
+  it('refuses a name that is file and directory', () => {
+    expect(failure(() => parseDirTree(dirTree({ a: 1 }, { a: [1, 2] }))).message).toBe(
+      'cannot read dirtree: "a" stands in it twice',
+    );
+  });
+});
+
+describe('parseDirMeta() and parseOstreeMeta()', () => {
+  it('read big endian numbers and xattrs', () => {
+    const xattrs: ValueOf<'a(ayay)'> = [[NUL_X, Uint8Array.of(1, 2)]];
+    const expected = { uid: 1000, gid: 70_000, xattrs: new Map([['x', Uint8Array.of(1, 2)]]) };
+    expect(parseDirMeta(owned(0o40755, xattrs))).toEqual({ ...expected, mode: 0o40755 });
+    expect(parseOstreeMeta(owned(0o104755, xattrs))).toEqual({ ...expected, mode: 0o104755 });
+  });
+
+  it('refuse types that do not belong there', () => {
+    for (const mode of [0o100644, 0o20644, 0o755, 0o1040755]) {
+      expect(failure(() => parseDirMeta(owned(mode))).code).toBe('object-malformed');
+    }
+    for (const mode of [0o40755, 0o20644, 0o10644, 0o644]) {
+      expect(failure(() => parseOstreeMeta(owned(mode))).code).toBe('object-malformed');
+    }
+  });
+
+  it.each<[string, ValueOf<'a(ayay)'>]>([
+    ['without terminator', [[Uint8Array.of(0x78), new Uint8Array(0)]]],
+    ['that is empty', [[Uint8Array.of(0), new Uint8Array(0)]]],
+    ['of no bytes', [[new Uint8Array(0), new Uint8Array(0)]]],
+    ['with NUL inside', [[Uint8Array.of(0x78, 0, 0x78, 0), new Uint8Array(0)]]],
+    [
+      'that comes twice',
+      [
+        [NUL_X, new Uint8Array(0)],
+        [NUL_X, new Uint8Array(1)],
+      ],
+    ],
+  ])('refuse an xattr name %s', (_, xattrs) => {
+    expect(failure(() => parseDirMeta(owned(S_IFDIR, xattrs))).code).toBe('object-malformed');
+  });
+});
+
+function archiveHeader(size: bigint, mode: number, target = '', rdev = 0): Uint8Array {
+  const sizeSwapped = new DataView(BigUint64Array.of(size).buffer).getBigUint64(0, false);
+  const variant = encode('(tuuuusa(ayay))', [sizeSwapped, 0, 0, bigEndian(mode), rdev, ascii(target), []]);
+  const out = new Uint8Array(8 + variant.length);
+  new DataView(out.buffer).setUint32(0, variant.length, false);
+  out.set(variant, 8);
+  return out;
+}
+
+describe('parseArchiveHeader()', () => {
+  it('reads what upstream ostree wrote', () => {
+    // c6/88010b... of the vectors, "hello": size 6, mode 0104755.
+    const text = `0000001a00000000${'0'.repeat(14)}06${'0'.repeat(16)}000089ed000000000019cb48cdc9c9e70200`;
+    expect(parseArchiveHeader(parseHex(text, 'header'))).toEqual({
+      ...{ size: 6, uid: 0, gid: 0, mode: 0o104755, xattrs: new Map(), contentOffset: 34 },
+    });
+  });
+
+  it('reads a link', () => {
+    expect(parseArchiveHeader(archiveHeader(0n, 0o120777, 'usr'))).toMatchObject({ target: 'usr', size: 0 });
+  });
+
+  it.each<[string, Uint8Array]>([
+    ['a file with a link target', archiveHeader(0n, 0o100644, 'usr')],
+    ['a link without target', archiveHeader(0n, 0o120777)],
+    ['a device', archiveHeader(0n, 0o20644)],
+    ['a device number', archiveHeader(0n, 0o100644, '', 1)],
+    ['a size beyond 2^53', archiveHeader(2n ** 53n, 0o100644)],
+    ['padding that is not zero', archiveHeader(0n, 0o100644).fill(1, 7, 8)],
+  ])('refuses %s', (_, bytes) => {
+    expect(failure(() => parseArchiveHeader(bytes)).code).toBe('object-malformed');
+  });
+
+  it('refuses a length past the end', () => {
+    expect(failure(() => parseArchiveHeader(archiveHeader(1n, 0o100644).subarray(0, 30))).code).toBe(
+      'truncated',
+    );
+  });
+});

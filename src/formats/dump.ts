@@ -11,8 +11,10 @@ import { direntType } from './erofs-layout.ts';
 import { readImage } from './erofs-read.ts';
 import { badInput, type SealrootError } from './errors.ts';
 import {
+  isExternal,
   isValidName,
   MAX_CONTENT_BYTES,
+  MAX_FILE_BYTES,
   resolveHardlink,
   S_IFBLK,
   S_IFCHR,
@@ -88,7 +90,7 @@ function parseNode(parser: Parser, fields: readonly string[]): TreeNode {
   const type = mode & S_IFMT;
   if (isLink) return parseLink(parser, mode, fields);
   const [mtimeSec, mtimeNsec] = parseMtime(parser, fields[MTIME] ?? '');
-  const size = parseInteger(parser, fields[SIZE], 'size');
+  const size = parseSize(parser, fields[SIZE]);
   const rdev = parseU32(parser, fields[RDEV], 'device number');
   const node: TreeNode = {
     mode,
@@ -126,7 +128,8 @@ function parseContent(parser: Parser, node: TreeNode, fields: readonly string[],
     if (content !== '' && isFile) node.content = fromByteString(content as ByteString);
   }
   const digest = optional(parser, fields[DIGEST], 'digest');
-  if (digest !== undefined && isFile) node.digest = parseDigest(parser, cutAtNul(digest));
+  // Of other nodes libcomposefs does not look at it.
+  if (digest !== undefined && isExternal(node)) node.digest = parseDigest(parser, cutAtNul(digest));
 }
 
 function parseLink(parser: Parser, mode: number, fields: readonly string[]): TreeNode {
@@ -213,8 +216,11 @@ function parseU64(parser: Parser, field: string, what: string, octal: boolean): 
   return match[1] === '-' ? BigInt.asUintN(64, -value) : value;
 }
 
-function parseInteger(parser: Parser, field = '', what: string): number {
-  return PLAIN_DECIMAL.test(field) ? Number(field) : Number(parseU64(parser, field, what, false));
+/** Exact up to 2^53; every larger number comes out larger than that. */
+function parseSize(parser: Parser, field = ''): number {
+  if (PLAIN_DECIMAL.test(field)) return Number(field);
+  const value = parseU64(parser, field, 'size', false);
+  return value > BigInt(MAX_FILE_BYTES) ? 2 * MAX_FILE_BYTES : Number(value);
 }
 
 function parseU32(parser: Parser, field = '', what: string): number {

@@ -7,8 +7,9 @@
  * everybody who commits, pulls or prunes with libostree.
  */
 
+import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
-import type { GioNamespace, GLibNamespace, OSTreeNamespace, Repo, Variant } from 'node-gtk';
+import type { Gi, GioNamespace, GLibNamespace, OSTreeNamespace, Repo, Variant } from 'node-gtk';
 import { isChecksum, printable } from '../formats/encoding.ts';
 import { badInput, refused, SealrootError, systemError } from '../formats/errors.ts';
 
@@ -60,9 +61,13 @@ export interface Libostree {
   OSTree: OSTreeNamespace;
 }
 
+/**
+ * Lazily, and with require: when node-gtk fails to start (no typelib of GIRepository), import() rejects and raises the
+ * same error a second time, uncaught, which ends the process with a stack trace.
+ */
 export async function loadLibostree(): Promise<Libostree> {
   try {
-    const { default: gi } = await import('node-gtk');
+    const gi = createRequire(import.meta.url)('node-gtk') as Gi;
     return {
       GLib: gi.require('GLib', '2.0'),
       Gio: gi.require('Gio', '2.0'),

@@ -72,7 +72,6 @@ export interface OpenSysrootOptions {
 }
 
 export async function openSysroot(path: string, options: OpenSysrootOptions = {}): Promise<Sysroot> {
-  const lib = await loadLibostree();
   const absolute = resolve(path);
   if (options.create !== true && !existsSync(join(absolute, 'ostree/repo'))) {
     throw badInput(
@@ -81,6 +80,7 @@ export async function openSysroot(path: string, options: OpenSysrootOptions = {}
       'name the root of an OSTree system with --sysroot',
     );
   }
+  const lib = await loadLibostree();
   const sysroot = lib.OSTree.Sysroot.new(lib.Gio.File.newForPath(absolute));
   attempt(`open sysroot ${path}`, () => {
     if (options.create === true) sysroot.ensureInitialized(null);

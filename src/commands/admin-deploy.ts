@@ -81,11 +81,12 @@ function deployLocked(
   progress: (message: string) => void,
 ): AdminDeployResult {
   const { os, refspec, kargs = [] } = options;
-  requireVeritySupport(sysroot.repoPath);
   const store = openObjectStore(sysroot.repoPath, { digests: 'measure-first' });
   requireBare(store);
+  const verdict = judge(store, checksum, trusted.keys);
+  requireVeritySupport(sysroot.repoPath);
   progress(`making the image of commit ${checksum}`);
-  const sealing = makeSignedImage(store, judge(store, checksum, trusted.keys));
+  const sealing = makeSignedImage(store, verdict);
   progress('enabling fs-verity on the objects');
   const objects = sealObjects(sealing, sysroot.repoPath, sealFile);
   progress('deploying');

@@ -83,11 +83,15 @@ export interface InitramfsOptions {
   /** Further dracut modules to leave out or to take in. */
   omit?: readonly string[];
   add?: readonly string[];
+  /** Only these and what they depend on: quick, and enough to see what one module does. */
+  only?: readonly string[];
+  /** Further kernel modules. */
+  drivers?: readonly string[];
 }
 
 /** Runs the tree's own dracut in it. Rejects with dracut's last words when it fails; then there is no image. */
 export async function buildInitramfs(tree: string, options: InitramfsOptions): Promise<void> {
-  const { kernelVersion, output, omit = [], add = [] } = options;
+  const { kernelVersion, output, omit = [], add = [], only = [], drivers = [] } = options;
   await runIn(
     tree,
     [
@@ -98,6 +102,8 @@ export async function buildInitramfs(tree: string, options: InitramfsOptions): P
       ...['--force-drivers', 'virtio_blk'],
       ...['--omit', [...LEAN_OMIT, ...omit].join(' ')],
       ...(add.length === 0 ? [] : ['--add', add.join(' ')]),
+      ...(only.length === 0 ? [] : ['--modules', only.join(' ')]),
+      ...(drivers.length === 0 ? [] : ['--add-drivers', drivers.join(' ')]),
       output,
     ],
     { env: { SOURCE_DATE_EPOCH } },

@@ -108,7 +108,7 @@ async function makeTree(tree: string, chroot: string, options: Required<OsTreeOp
   if (options.variant === 'next') {
     await writeFile(path.join(tree, 'usr/lib/sealroot-test/version'), 'next\n');
   }
-  const { kernelVersion } = await describeTree(tree);
+  const kernelVersion = await kernelVersionOf(tree);
   await buildInitramfs(tree, { kernelVersion, output: `/usr/lib/modules/${kernelVersion}/initramfs.img` });
   await toOstreeLayout(tree);
 }
@@ -136,21 +136,24 @@ function hashOf(item: string): string {
   return hash.digest('hex');
 }
 
-/** The one kernel of a tree; two would leave open which one boots. */
 async function describeTree(tree: string): Promise<OsTree> {
-  const modules = path.join(tree, 'usr/lib/modules');
-  const versions = await readdir(modules);
-  const [kernelVersion] = versions;
-  if (kernelVersion === undefined || versions.length !== 1) {
-    throw systemError(
-      'kernel-ambiguous',
-      `cannot use ${tree}: ${versions.length} kernels in usr/lib/modules, expected 1`,
-    );
-  }
+  const kernelVersion = await kernelVersionOf(tree);
+  const modules = path.join(tree, 'usr/lib/modules', kernelVersion);
   return {
     path: tree,
     kernelVersion,
-    kernel: path.join(modules, kernelVersion, 'vmlinuz'),
-    initramfs: path.join(modules, kernelVersion, 'initramfs.img'),
+    kernel: path.join(modules, 'vmlinuz'),
+    initramfs: path.join(modules, 'initramfs.img'),
   };
+}
+
+/** The one kernel of a tree; two would leave open which one boots. */
+export async function kernelVersionOf(tree: string): Promise<string> {
+  const versions = await readdir(path.join(tree, 'usr/lib/modules'));
+  const [version] = versions;
+  if (version === undefined || versions.length !== 1) {
+    const fact = `${versions.length} kernels in usr/lib/modules, expected 1`;
+    throw systemError('kernel-ambiguous', `cannot use ${tree}: ${fact}`);
+  }
+  return version;
 }

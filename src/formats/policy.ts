@@ -63,17 +63,17 @@ function readPolicy(keyfile: Keyfile, what: string): Policy {
 }
 
 function checkSealrootGroup(keyfile: Keyfile, what: string): void {
-  for (const key of keyfile.groups.get(ascii('sealroot'))?.keys() ?? []) {
-    if (!SEALROOT_KEYS.includes(key)) {
-      throw refused('policy-malformed', `cannot read ${what}: unknown key "${printable(key)}" in [sealroot]`);
-    }
-  }
   for (const { group, key, line } of keyfile.duplicates) {
     if (group === 'sealroot') {
       throw refused(
         'policy-malformed',
         `cannot read ${what}: duplicate key "${printable(key)}" in [sealroot], line ${line}`,
       );
+    }
+  }
+  for (const key of keyfile.groups.get(ascii('sealroot'))?.keys() ?? []) {
+    if (!SEALROOT_KEYS.includes(key)) {
+      throw refused('policy-malformed', `cannot read ${what}: unknown key "${printable(key)}" in [sealroot]`);
     }
   }
 }

@@ -46,6 +46,13 @@ describe('findKernelArgument()', () => {
     );
   });
 
+  it('takes a leading = for a part of the key, as the kernel does', () => {
+    expect(kernelArguments(ascii('=a=b =c'))).toEqual([
+      { key: '=a', value: 'b' },
+      { key: '=c', value: undefined },
+    ]);
+  });
+
   it('keeps bytes that are not ASCII', () => {
     expect(kernelArguments('a=\u00ff\u00c3 b' as ByteString)).toEqual([
       { key: 'a', value: '\u00ff\u00c3' },

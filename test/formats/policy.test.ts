@@ -37,4 +37,19 @@ describe('parsePolicy()', () => {
       }),
     );
   });
+
+  it('names the unknown key, or the line of the duplicate, in [sealroot]', () => {
+    const messageOf = (lines: string) => {
+      try {
+        parsePolicy(utf8(`${SIGNED}[sealroot]\n${lines}`), '/x.conf');
+        return 'accepted';
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(messageOf('mode=x\n')).toBe('cannot read /x.conf: unknown key "mode" in [sealroot]');
+    expect(messageOf('mode=x\nmode=x\n')).toBe(
+      'cannot read /x.conf: duplicate key "mode" in [sealroot], line 5',
+    );
+  });
 });

@@ -7,12 +7,13 @@ import { destroyKey, requireDestroyable } from '../adapters/destroy-key.ts';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { buildImage } from '../adapters/image.ts';
 import { loadSecretKey, sign } from '../adapters/keys.ts';
+import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { type OstreeRepo, openRepo } from '../adapters/ostree-repo.ts';
 import { imageProgress, type Progress } from '../adapters/progress.ts';
 import { equalBytes } from '../formats/bytes.ts';
 import { base64, hex, isChecksum, printable } from '../formats/encoding.ts';
-import { refused, usageError } from '../formats/errors.ts';
+import { badInput, refused, usageError } from '../formats/errors.ts';
 import type { Vardict } from '../formats/gvariant.ts';
 import type { SecretKey } from '../formats/keys.ts';
 import {
@@ -100,7 +101,8 @@ export async function seal(options: SealOptions): Promise<SealResult> {
 
   const stated = statedDigest(subject.commit, `commit ${checksum}`);
   if (stated === undefined) requireRewritable(subject, options.resign ?? false);
-  const { digest } = buildImage(store, checksum, imageProgress(options.progress));
+  const checked = checkedStore(store, await openObjectCheck(options.repo));
+  const { digest } = buildImage(checked, checksum, imageProgress(options.progress));
   options.progress?.finish();
   if (stated !== undefined) requireSameDigest(`commit ${checksum}`, stated, digest, 'seal');
   const sealed =
@@ -109,6 +111,33 @@ export async function seal(options: SealOptions): Promise<SealResult> {
   const destroyed = options.destroyKey ? paths : [];
   for (const path of destroyed) destroyKey(path);
   return { ref: options.ref, ...sealed, digest: hex(digest), destroyed, warnings };
+}
+
+/**
+ * The same objects, but every file's content must have its checksum. The image vouches for content by fs-verity
+ * alone: without this a damaged object would be sealed as if it were the commit's.
+ */
+function checkedStore(store: ObjectStore, check: ObjectCheck): ObjectStore {
+  return {
+    path: store.path,
+    mode: store.mode,
+    parent: store.parent,
+    commit: (checksum) => store.commit(checksum),
+    commitMeta: (checksum) => store.commitMeta(checksum),
+    dirTree: (checksum) => store.dirTree(checksum),
+    dirMeta: (checksum) => store.dirMeta(checksum),
+    filePath: (checksum) => store.filePath(checksum),
+    file: (checksum) => {
+      const file = store.file(checksum);
+      const fault = check(checksum);
+      if (fault === undefined) return file;
+      throw badInput(
+        'object-corrupt',
+        `cannot seal object ${store.filePath(checksum)}: ${fault}`,
+        'the repository is damaged: run ostree fsck',
+      );
+    },
+  };
 }
 
 function distinct(secrets: readonly SecretKey[]): SecretKey[] {

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, vi } from 'vitest';
 import { bundleProgram } from '../../tools/bundle.ts';
 
 const PROGRAM = join(import.meta.dirname, `../../.cache/cli/sealroot-${process.pid}.js`);
@@ -14,8 +14,9 @@ export interface CliResult {
   stderr: string;
 }
 
-/** Call once in a test file that uses `sealroot()`. */
+/** Call once in a test file that uses `sealroot()`. Starting node takes seconds on a machine that is busy. */
 export function useCli(): void {
+  vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
   beforeAll(() => bundleProgram(PROGRAM));
   afterAll(() => rmSync(PROGRAM, { force: true }));
 }

@@ -8,6 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openRepo } from '../../src/adapters/ostree-repo.ts';
 import { keygen } from '../../src/commands/keygen.ts';
@@ -67,6 +68,13 @@ function snapshot(): string[] {
 
 function sealCli(ref: string, ...more: string[]) {
   return sealroot(['seal', '--repo', repo.path, ref, '--key', key, ...more]);
+}
+
+/** The content of an object in archive mode; empty for a link. */
+function inflated(path: string): string {
+  const bytes = readFileSync(path);
+  const content = bytes.subarray(8 + bytes.readUInt32BE(0));
+  return content.length === 0 ? '' : inflateRawSync(content).toString();
 }
 
 /** A commit that names the digest its image really has. */
@@ -222,16 +230,17 @@ describe('sealroot seal refuses', () => {
     expect(stderr).toContain('has 16 bytes, expected 32');
   });
 
-  it('to write anew what is no local branch: a checksum, a remote ref, an alias', () => {
+  it.each(['checksum', 'remote ref', 'alias', 'abbreviated checksum'])('to write anew a %s', async (kind) => {
     const checksum = repo.commit({ ref: 'os/x' });
     symlinkSync('x', join(repo.path, 'refs/heads/os/alias'));
     repo.setRef('../remotes/far/os/x', checksum);
     const before = snapshot();
-    for (const ref of [checksum, 'far:os/x', 'os/alias', checksum.slice(0, 12)]) {
-      const { status, stderr } = sealCli(ref);
-      expect(status).toBe(2);
-      expect(stderr).toContain('names no image digest and has to be written anew');
-    }
+    const ref = { checksum, 'remote ref': 'far:os/x', alias: 'os/alias' }[kind] ?? checksum.slice(0, 12);
+    await expect(seal({ repo: repo.path, ref, keys: [key] })).rejects.toMatchObject({
+      kind: 'usage',
+      code: 'branch-required',
+      message: expect.stringContaining('names no image digest and has to be written anew, but '),
+    });
     expect(snapshot()).toEqual(before);
   });
 
@@ -284,21 +293,38 @@ describe('sealroot seal refuses', () => {
     expect(repo.ref('os/x')).toBe(old);
   });
 
-  it('an unknown branch, a missing repository, a missing and a malformed key', () => {
+  it('a repository with a corrupt file object', () => {
+    const old = repo.commit({ ref: 'os/x' });
+    const [file] = readdirSync(join(repo.path, 'objects'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.filez'))
+      .map((name) => join(repo.path, 'objects', name))
+      .filter((path) => inflated(path) === 'echo hello\n');
+    if (file === undefined) throw new Error('no such object');
+    // Well-formed in every respect, of the same size, but another content.
+    const bytes = readFileSync(file);
+    const header = bytes.subarray(0, 8 + bytes.readUInt32BE(0));
+    writeFileSync(file, Buffer.concat([header, deflateRawSync(Buffer.from('echo pwned\n'))]));
+    const { status, stdout, stderr } = sealCli('os/x');
+    expect({ status, stdout }).toEqual({ status: 3, stdout: '' });
+    expect(stderr).toContain(`sealroot: error: cannot seal object ${file}: `);
+    expect(repo.ref('os/x')).toBe(old);
+  });
+
+  it('an unknown branch, a missing repository, a missing and a malformed key', async () => {
     repo.commit({ ref: 'os/x' });
     writeFileSync(join(folder, 'bad.key'), 'not a key\n');
     const before = snapshot();
-    const cases: [string[], number, string][] = [
-      [['--repo', repo.path, 'os/y', '--key', key], 3, 'cannot resolve "os/y": no such ref'],
-      [['--repo', join(folder, 'none'), 'os/x', '--key', key], 3, 'cannot open repository'],
-      [['--repo', repo.path, 'os/x', '--key', join(folder, 'none')], 4, 'ENOENT'],
-      [['--repo', repo.path, 'os/x', '--key', join(folder, 'bad.key')], 3, 'secret key'],
-      [['--repo', repo.path, 'os/x'], 2, "required option '--key FILE' not specified"],
+    const cases: [Partial<SealOptions>, string, string][] = [
+      [{ ref: 'os/y' }, 'rev-not-found', 'cannot resolve "os/y": no such ref'],
+      [{ ref: '../..' }, 'rev-not-found', 'cannot resolve "../.."'],
+      [{ repo: join(folder, 'none') }, 'not-a-repository', 'cannot open repository'],
+      [{ keys: [join(folder, 'none')] }, 'file-missing', 'ENOENT'],
+      [{ keys: [join(folder, 'bad.key')] }, 'secret-key-malformed', 'secret key'],
+      [{ keys: [] }, 'key-missing', 'no secret key was given'],
     ];
-    for (const [args, status, text] of cases) {
-      const result = sealroot(['seal', ...args]);
-      expect(result.stderr).toContain(text);
-      expect({ status: result.status, stdout: result.stdout }).toEqual({ status, stdout: '' });
+    for (const [options, code, text] of cases) {
+      const attempt = seal({ repo: repo.path, ref: 'os/x', keys: [key], ...options });
+      await expect(attempt).rejects.toMatchObject({ code, message: expect.stringContaining(text) });
     }
     expect(snapshot()).toEqual(before);
   });

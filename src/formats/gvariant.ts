@@ -272,6 +272,8 @@ class Decoder extends ByteReader {
 
   tuple(type: Type, start: number, end: number): Value {
     const { items, size } = type;
+    // GLib takes no bytes at all for a tuple of empty members, but never writes that.
+    if (end === start) this.fail('a tuple of no bytes', start);
     const count = items.filter((item, i) => item.size === 0 && i < items.length - 1).length;
     const width = offsetSize(end - start, 0);
     const bodyEnd = end - count * width;

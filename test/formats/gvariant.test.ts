@@ -121,6 +121,8 @@ describe('decode()', () => {
     ['(sy)', 'a\0\x01\x07\x02', 'bytes after the last member'],
     ['v', '\x07u', 'a variant without separator'],
     ['v', '', 'an empty variant'],
+    ['v', 'u', 'a variant that is only a type'],
+    ['(ss)', '', 'a tuple of no bytes'],
     ['v', '\x07\0', 'a variant without type'],
     ['v', '\x07\0uu', 'a variant of two types'],
     ['v', '\x07\0(u', 'a variant of an open tuple'],

@@ -54,6 +54,11 @@ export function requireBooted(machine: Machine, { commit, digest }: Expected): v
   }
 }
 
+/** Something of the switched root has spoken: the fast boot's process 1, or the service of the whole system. */
+function inRoot(machine: Machine): boolean {
+  return machine.events.some(({ event }) => event === 'switched-root' || event === 'started');
+}
+
 /** prepare-root refused with this code, once, with exit status 1, and nothing was booted after it. */
 export function requireRefused(machine: Machine, code: string): void {
   requireErrorLine(machine, code);
@@ -61,7 +66,7 @@ export function requireRefused(machine: Machine, code: string): void {
   if (status !== 1) throw failure(machine, `exit status ${status} of prepare-root, expected 1`);
   if (machine.done?.status !== 1)
     throw failure(machine, `done with status ${machine.done?.status}, expected 1`);
-  if (machine.events.some(({ event }) => event === 'switched-root')) throw failure(machine, 'switch-root');
+  if (inRoot(machine)) throw failure(machine, 'switch-root');
 }
 
 /** Exactly one error line, of this code, and none of success. */
@@ -73,4 +78,28 @@ export function requireErrorLine(machine: Machine, code: string): void {
   if (errors.length !== 1) throw failure(machine, `${errors.length} error lines, expected one`);
   if (found !== code) throw failure(machine, `refused with ${found}, expected ${code}: ${message}`);
   if (machine.console.match(SUCCESS_LINE)) throw failure(machine, 'success after a refusal');
+}
+
+/** What systemd says on the console when it leaves the initramfs; a boot that succeeds must show it. */
+const SWITCH_ROOT =
+  /Switching root|initrd-switch-root\.service - Switch Root|Reached target initrd-switch-root\.target/;
+const EXIT_STATUS = /sealroot-prepare-root\.service: Main process exited, code=exited, status=(\d+)\//;
+/** Of dracut-module/50sealroot/no-shell.sh. */
+const NO_SHELL = 'a sealed initramfs opens no shell';
+
+/** The whole system came up, and the console shows where it left the initramfs. */
+export function requireSystemBooted(machine: Machine, expected: Expected): void {
+  requireBooted(machine, expected);
+  if (!SWITCH_ROOT.test(machine.console)) throw failure(machine, 'no word of the switch-root on its console');
+}
+
+/** The unit failed with exit status 1 and this code, the root was not switched, and the boot ended without a shell. */
+export function requireSystemRefused(machine: Machine, code: string): void {
+  requireErrorLine(machine, code);
+  const { console } = machine;
+  const status = EXIT_STATUS.exec(console)?.[1];
+  if (status !== '1') throw failure(machine, `exit status ${status} of prepare-root, expected 1`);
+  if (SWITCH_ROOT.test(console) || inRoot(machine)) throw failure(machine, 'switch-root');
+  if (machine.done !== undefined) throw failure(machine, 'done after a refusal');
+  if (!console.includes(NO_SHELL)) throw failure(machine, 'the boot did not end as a refused one should');
 }

@@ -25,7 +25,7 @@ import { objectPath, PROVE_ROOT, RefusalCase } from '../refusal.ts';
 
 export default {
   title: 'a commit altered without the key is refused, whatever else fits',
-  deadlineSeconds: 600,
+  deadlineSeconds: 1800,
   async run(context) {
     const base = await ensureBaseDisk();
     const refusal = new RefusalCase(context, base);

@@ -15,7 +15,7 @@ const BLOCK = 4096;
 
 export default {
   title: 'an image with one bit flipped is refused',
-  deadlineSeconds: 600,
+  deadlineSeconds: 1800,
   async run(context) {
     const refusal = new RefusalCase(context, await ensureBaseDisk());
     const { disk, imagePath } = refusal;

@@ -9,7 +9,7 @@ import { READ_VICTIM, requireReadable, requireUnreadable, victimObject } from '.
 
 export default {
   title: 'a file with one bit flipped cannot be read',
-  deadlineSeconds: 600,
+  deadlineSeconds: 1800,
   async run(context) {
     const base = await ensureBaseDisk();
     const refusal = new RefusalCase(context, base);

@@ -21,7 +21,7 @@ const WEAKENING = [
 
 export default {
   title: 'no kernel argument turns sealing off',
-  deadlineSeconds: 600,
+  deadlineSeconds: 1800,
   async run(context) {
     const refusal = new RefusalCase(context, await ensureBaseDisk());
     const { disk, imagePath, commitMetaPath } = refusal;

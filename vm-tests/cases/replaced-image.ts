@@ -9,7 +9,7 @@ import { RefusalCase } from '../refusal.ts';
 
 export default {
   title: 'another image in the place of the signed one is refused',
-  deadlineSeconds: 900,
+  deadlineSeconds: 1800,
   async run(context) {
     const base = await ensureBaseDisk();
     const refusal = new RefusalCase(context, base);

@@ -6,7 +6,7 @@ import { RefusalCase } from '../refusal.ts';
 
 export default {
   title: 'an unsigned commit is refused',
-  deadlineSeconds: 600,
+  deadlineSeconds: 1800,
   async run(context) {
     const refusal = new RefusalCase(context, await ensureBaseDisk());
     const { disk, commitMetaPath } = refusal;

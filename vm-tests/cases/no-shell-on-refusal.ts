@@ -1,0 +1,53 @@
+/**
+ * A refused boot ends without a shell, whatever the kernel command line asks for: with every argument that dracut or
+ * systemd know for getting one, and with somebody typing on the console all the time. What is typed would, in a shell,
+ * print a word that stands nowhere else.
+ */
+import { strict as assert } from 'node:assert';
+import { ensureBaseDisk } from '../base-disk.ts';
+import type { VmCase } from '../case.ts';
+import { requireSystemRefused } from '../outcome.ts';
+import { SystemRefusalCase } from '../refusal.ts';
+import { SYSTEM_BOOT_SECONDS } from '../system-boot.ts';
+
+/** Arguments that ask for a shell after a failure; none keeps an untampered system from booting. */
+const HOSTILE = [
+  ...[
+    'rd.shell=1',
+    'rd.shell',
+    'rd.debug=0',
+    'SYSTEMD_SULOGIN_FORCE=1',
+    'systemd.setenv=SYSTEMD_SULOGIN_FORCE=1',
+  ],
+  ...['rd.systemd.debug_shell=1', 'rd.systemd.debug_shell=ttyS0', 'rd.systemd.default_debug_tty=ttyS0'],
+  ...['rd.systemd.mask=sealroot-prepare-root.service', 'rd.emergency=shell'],
+];
+
+/** A login prompt and a shell both echo what is typed; only a shell multiplies. */
+const TYPED = '\necho SHELL-$((6*7))\n';
+const SHELL_ANSWER = 'SHELL-42';
+
+export default {
+  title: 'a refused boot opens no shell',
+  deadlineSeconds: 2400,
+  async run(context) {
+    const refusal = new SystemRefusalCase(context, await ensureBaseDisk());
+    // dracut takes the last value: the machine still ends, by the arguments that follow.
+    const change = {
+      commandLine: (line: string) => `${HOSTILE.join(' ')} ${line.replace('rd.shell=0 ', '')}`,
+    };
+    await refusal.systemBootsUntampered(change);
+    refusal.disk.remove(refusal.imagePath);
+    await context.step('no image and every argument for a shell: refused, and no shell answers', async () => {
+      const machine = await refusal.startSystem('hostile', change);
+      await machine.waitForConsole('sealroot-prepare-root: error: ', SYSTEM_BOOT_SECONDS);
+      machine.type(TYPED);
+      await machine.waitForConsole('opens no shell', SYSTEM_BOOT_SECONDS);
+      machine.type(TYPED);
+      await machine.waitForEnd(SYSTEM_BOOT_SECONDS);
+      requireSystemRefused(machine, 'image-missing');
+      assert.ok(!machine.console.includes(SHELL_ANSWER), 'a shell answered');
+      assert.doesNotMatch(machine.console, /Press Enter for maintenance|Give root password|login:/);
+    });
+  },
+} satisfies VmCase;

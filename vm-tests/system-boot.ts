@@ -1,0 +1,66 @@
+/**
+ * The whole boot: the kernel, dracut's initramfs with systemd as the deployment has it, and the whole system behind
+ * it. A script reaches the sealed system on a disk of its own (guest-unit.ts), so the image under test is the one
+ * that was signed. What a case changes in the initramfs is a second archive behind the first.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { BaseDisk } from './base-disk.ts';
+import type { CaseContext } from './case.ts';
+import { type CpioEntry, cpioArchive } from './cpio.ts';
+import { CASE_DISK_SERIAL } from './guest-unit.ts';
+import type { Disk, Machine } from './machine.ts';
+
+/** 20 s for the initramfs and as long again for the system, alone on a quiet machine; a busy one takes many times that. */
+export const SYSTEM_BOOT_SECONDS = 600;
+const SYSTEM_BOOT_MIB = 1024;
+
+/**
+ * A failed boot ends the machine instead of halting it, and what systemd notes about its units reaches the console:
+ * the exit status of prepare-root is in there.
+ */
+export const SYSTEM_ARGUMENTS = [
+  'rd.shell=0',
+  'rd.emergency=poweroff',
+  'systemd.journald.forward_to_console=1',
+  'systemd.journald.max_level_console=notice',
+];
+
+export interface SystemBootOptions {
+  readonly name: string;
+  readonly disk: Disk;
+  readonly commandLine: string;
+  /** Runs as a service of the sealed system when it is up. */
+  readonly script: string;
+  /** Files of the initramfs, in place of those that dracut put there. */
+  readonly initramfsFiles?: readonly CpioEntry[];
+}
+
+/** Starts the boot; the caller waits for what it expects. */
+export async function startSystem(
+  context: CaseContext,
+  base: BaseDisk,
+  options: SystemBootOptions,
+): Promise<Machine> {
+  const { name, disk, commandLine, script, initramfsFiles = [] } = options;
+  const file = (extension: string) => path.join(context.folder, `${name}.${extension}`);
+  const own = await readFile(base.initramfs);
+  // An uncompressed archive is recognised only where its offset is a multiple of four; NUL bytes before it are skipped.
+  const padding = Buffer.alloc((512 - (own.length % 512)) % 512);
+  const added = initramfsFiles.length === 0 ? Buffer.alloc(0) : cpioArchive(initramfsFiles);
+  await writeFile(file('initramfs'), [own, padding, added]);
+  const text = Buffer.from(script);
+  await writeFile(file('script'), [text, Buffer.alloc(4096 - (text.length % 4096))]);
+  const scriptDisk: Disk = {
+    file: file('script'),
+    format: 'raw',
+    writes: 'refuse',
+    serial: CASE_DISK_SERIAL,
+  };
+  return await context.start({
+    name,
+    boot: { kind: 'kernel', kernel: base.kernel.image, initrd: file('initramfs'), commandLine },
+    disks: [disk, scriptDisk],
+    memoryMiB: SYSTEM_BOOT_MIB,
+  });
+}

@@ -100,6 +100,7 @@ export function listXattrs(place: XattrPlace): ByteString[] {
     if (errno === 'EOPNOTSUPP') return [];
     throw new SystemCallError(`list the xattrs of ${placeName(place)}`, errno);
   }
+  if (Number(size) === 0) return [];
   const names = toByteString(buffer.subarray(0, Number(size))).split('\0');
   return names.slice(0, -1) as ByteString[];
 }

@@ -73,7 +73,10 @@ export function parseHex(text: string, what: string): Uint8Array {
 /** True for 64 lower-case hex digits: an ostree checksum. */
 export function isChecksum(text: string): boolean {
   if (text.length !== 64) return false;
-  for (let i = 0; i < 64; i++) if (!HEX.includes(text.charAt(i))) return false;
+  for (let i = 0; i < 64; i++) {
+    const code = text.charCodeAt(i);
+    if (!((code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66))) return false;
+  }
   return true;
 }
 

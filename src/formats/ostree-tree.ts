@@ -29,6 +29,8 @@ export interface ObjectSource {
 /** What a deployment's root must have to be mounted on. */
 const MOUNT_POINTS = ['usr', 'etc', 'boot', 'var', 'sysroot'].map(ascii);
 
+const NO_TARGET = ascii('');
+
 /** A few small dirtrees that refer to each other can name more nodes than any memory holds. */
 const MAX_NODES = 4_000_000;
 
@@ -135,7 +137,7 @@ function directoryNode(owner: Ownership): Pending['node'] {
 function fileNode(file: OstreeFile, checksum: string): TreeNode {
   const node = baseNode(file);
   if ((file.mode & S_IFMT) === S_IFLNK) {
-    const payload = file.target ?? ascii('');
+    const payload = file.target ?? NO_TARGET;
     return { ...node, payload, size: payload.length };
   }
   if (file.size === 0) return node;
@@ -147,9 +149,9 @@ function fileNode(file: OstreeFile, checksum: string): TreeNode {
   };
 }
 
-/** Below a repository's `objects`; `.file` in every mode, since an image is mounted over a bare repository. */
+/** Of a checksum, below a repository's `objects`; `.file` in every mode, since an image is mounted over a bare repository. */
 export function objectPath(checksum: string): ByteString {
-  return ascii(`${checksum.slice(0, 2)}/${checksum.slice(2)}.file`);
+  return `${checksum.slice(0, 2)}/${checksum.slice(2)}.file` as ByteString;
 }
 
 function needed<T>(path: string, action: () => T): T {

@@ -122,6 +122,7 @@ describe('decode()', () => {
     ['v', '\x07u', 'a variant without separator'],
     ['v', '', 'an empty variant'],
     ['v', 'u', 'a variant that is only a type'],
+    ['v', '\x07\0w}', 'a variant of an unknown type'],
     ['(ss)', '', 'a tuple of no bytes'],
     ['v', '\x07\0', 'a variant without type'],
     ['v', '\x07\0uu', 'a variant of two types'],

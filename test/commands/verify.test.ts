@@ -50,6 +50,8 @@ describe('sealroot verify', () => {
   it('names the key that signed, its file and its line, and warns of lines that are no keys', () => {
     const keys = join(folder, 'keys');
     writeFileSync(keys, `bm8ga2V5\n\n${readFileSync(pub, 'utf8')}`);
+    // In the same line of the file before it stands another key.
+    writeFileSync(otherPub, `\n\n${readFileSync(otherPub, 'utf8')}`);
     const { status, stdout, stderr } = verifyCli('os/x', '--pubkey', otherPub, '--pubkey', keys, '--json');
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({

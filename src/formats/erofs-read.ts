@@ -20,7 +20,7 @@ import { requireRootWhiteout, visibleNode } from './erofs-visible.ts';
 import { emitImage, layoutImage } from './erofs-write.ts';
 import { XattrPool } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
-import { fileType, isExternal, MAX_DEPTH, S_IFCHR, S_IFDIR, S_IFMT, type TreeNode } from './tree.ts';
+import { isExternal, MAX_DEPTH, S_IFCHR, S_IFDIR, S_IFMT, type TreeNode } from './tree.ts';
 
 interface Reading {
   image: ErofsImage;
@@ -38,10 +38,12 @@ export function readImage(bytes: Uint8Array): TreeNode {
   const image = new ErofsImage(bytes);
   const version = readHeader(image);
   const reading: Reading = { image, pool: new XattrPool(), inodes: new Map(), shared: new Set() };
-  const root = readInode(reading, image.inode(image.rootNid, 0), undefined);
-  if (fileType(root.node) !== S_IFDIR)
-    throw badInput('erofs-root-invalid', 'cannot read image: its root is not a directory');
-  readDirectory(reading, image.inode(image.rootNid, 0), root, 0, '');
+  const raw = image.inode(image.rootNid, 0);
+  if ((raw.mode & S_IFMT) !== S_IFDIR) {
+    throw malformed('erofs-root-invalid', raw.offset, 'the root is not a directory');
+  }
+  const root = readInode(reading, raw, undefined);
+  readDirectory(reading, raw, root, 0, '');
   image.requireNoOverlap();
   requireCanonical(reading, version, bytes);
   return root.node;
@@ -79,7 +81,7 @@ function readInode(reading: Reading, raw: RawInode, parent: Inode | undefined): 
 }
 
 function readDirectory(reading: Reading, raw: RawInode, dir: Inode, depth: number, path: string): void {
-  if (depth >= MAX_DEPTH)
+  if (depth > MAX_DEPTH)
     throw malformed('erofs-too-deep', raw.offset, `more than ${MAX_DEPTH} levels of directories`);
   const { image } = reading;
   const children = new Map<ByteString, TreeNode>();

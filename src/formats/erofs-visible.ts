@@ -135,6 +135,8 @@ function becomeWhiteout(raw: RawInode, node: TreeNode): void {
   node.mode = (raw.mode & ~S_IFMT) | S_IFCHR;
 }
 
+const OBJECT_DIR_NAME_SET: ReadonlySet<string> = new Set(OBJECT_DIR_NAMES);
+
 /** The only real whiteouts are those that composefs itself adds to the root. */
 export function requireRootWhiteout(
   offset: number,
@@ -150,7 +152,7 @@ export function requireRootWhiteout(
   const sameLabel = label === undefined || own === undefined ? label === own : equalBytes(label, own);
   const genuine =
     dir.parent === undefined &&
-    OBJECT_DIR_NAMES.includes(name) &&
+    OBJECT_DIR_NAME_SET.has(name) &&
     !repeated &&
     whiteout.mode === WHITEOUT_MODE &&
     node.nlink === 1 &&

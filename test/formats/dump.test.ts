@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { formatDump, parseDump } from '../../src/formats/dump.ts';
+import { ascii } from '../../src/formats/encoding.ts';
+import { SealrootError } from '../../src/formats/errors.ts';
+import { FIXTURE_DUMP } from './image-fixture.ts';
+
+const ROOT = '/ 0 40755 2 0 0 0 0.0 - - -\n';
+
+function parse(lines: string) {
+  return parseDump(Buffer.from(lines, 'latin1'));
+}
+
+function again(lines: string): string {
+  return Buffer.from(formatDump(parse(lines))).toString('latin1');
+}
+
+describe('parseDump()', () => {
+  it.each([
+    ['nothing', '', 'no line for /'],
+    ['a child before the root', '/a 0 100644 1 0 0 0 0.0 - - -\n', 'stands before /'],
+    ['a second root', ROOT + ROOT, 'line 2: path / stands on an earlier line'],
+    ['a root that is a file', '/ 0 100644 1 0 0 0 0.0 - - -\n', 'not a directory'],
+    ['an empty line', `${ROOT}\n`, 'line 2: mode "" is not a number'],
+    ['a NUL', `${ROOT}/a\0 0 100644 1 0 0 0 0.0 - - -\n`, 'NUL'],
+    [
+      'a parent that is a file',
+      `${ROOT}/a 0 100644 1 0 0 0 0.0 - - -\n/a/b 0 100644 1 0 0 0 0.0 - - -\n`,
+      'no parent',
+    ],
+    ['a gid that is no number', `${ROOT}/a 0 100644 1 5 x 0 0.0 - - -\n`, 'gid "x" is not a number'],
+    ['a mode in decimal', `${ROOT}/a 0 100849 1 0 0 0 0.0 - - -\n`, 'mode "100849"'],
+    ['a short digest', `${ROOT}/a 1 100644 1 0 0 0 0.0 x - abcd\n`, 'digest "abcd"'],
+    ['a lone backslash', `${ROOT}/a\\ 0 100644 1 0 0 0 0.0 - - -\n`, 'unknown escape'],
+    ['an empty xattr name', `${ROOT}/a 0 100644 1 0 0 0 0.0 - - - =1\n`, 'empty name'],
+    ['a hard link without target', `${ROOT}/a 0 @100644 1 0 0 0 0.0 - - -\n`, 'missing in a hard link'],
+  ])('refuses %s', (_, lines, fact) => {
+    expect(() => parse(lines)).toThrow(SealrootError);
+    expect(() => parse(lines)).toThrow(fact);
+  });
+
+  it('resolves hard links to later lines', () => {
+    const root = parse(`${ROOT}/a 0 @100644 1 0 0 0 0.0 /b - -\n/b 0 100644 1 0 0 0 0.0 - - -\n`);
+    expect(root.children?.get(ascii('a'))?.hardlink).toBe(root.children?.get(ascii('b')));
+  });
+
+  it('takes numbers as C does', () => {
+    const { children } = parse(`${ROOT}/a 0 100644 -1 +7 4294967298 0 -5.18446744073709551616 - - -\n`);
+    const node = children?.get(ascii('a'));
+    expect(node).toMatchObject({ nlink: 0xffffffff, uid: 7, gid: 2, mtimeSec: -5n, mtimeNsec: 0xffffffff });
+  });
+});
+
+describe('formatDump()', () => {
+  it('gives the text again', () => {
+    expect(again(FIXTURE_DUMP)).toBe(FIXTURE_DUMP);
+  });
+
+  it('escapes what would be read otherwise', () => {
+    const name = '/\\x20\\\\\\n\\t\\r\\x00=\\xff';
+    const lines = `${ROOT}${name.replace('\\x00', '')} 1 100644 1 0 0 0 0.0 \\x2d - - user.a\\x3d=\\x3d\\x00\n`;
+    expect(again(lines)).toBe(lines);
+  });
+});

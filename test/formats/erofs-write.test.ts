@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { nodeHasher } from '../../src/adapters/hasher.ts';
+import { parseDump } from '../../src/formats/dump.ts';
+import { ascii, hex } from '../../src/formats/encoding.ts';
+import { chunkBits, chunkCount, splitXattrName, xxh32 } from '../../src/formats/erofs-layout.ts';
+import { writeImage } from '../../src/formats/erofs-write.ts';
+import { verityDigest } from '../../src/formats/fsverity.ts';
+import { validateTree } from '../../src/formats/tree.ts';
+import { FIXTURE_IMAGE_SHA256, FIXTURE_IMAGE_VERITY, fixtureImage } from './image-fixture.ts';
+
+function imageOf(lines: string, options = {}): Uint8Array {
+  return writeImage(validateTree(parseDump(Buffer.from(lines, 'latin1'))), options);
+}
+
+function versionOf(image: Uint8Array): number {
+  return new DataView(image.buffer).getUint32(12, true);
+}
+
+const ROOT = '/ 0 40755 2 0 0 0 0.0 - - -\n';
+const WHITEOUT = '/w 0 20644 1 0 0 0 0.0 - - -\n';
+
+describe('writeImage()', () => {
+  it('writes the bytes of mkcomposefs', () => {
+    const image = fixtureImage();
+    expect(createHash('sha256').update(image).digest('hex')).toBe(FIXTURE_IMAGE_SHA256);
+    expect(hex(verityDigest(image, nodeHasher))).toBe(FIXTURE_IMAGE_VERITY);
+  });
+
+  it('uses format version 1 only for a whiteout, and only if allowed', () => {
+    expect(versionOf(imageOf(ROOT))).toBe(0);
+    expect(versionOf(imageOf(ROOT + WHITEOUT))).toBe(1);
+    expect(versionOf(imageOf(ROOT + WHITEOUT, { maxVersion: 0 }))).toBe(0);
+    expect(versionOf(imageOf(ROOT, { minVersion: 1 }))).toBe(1);
+    expect(versionOf(imageOf(ROOT, { minVersion: 1, maxVersion: 0 }))).toBe(1);
+  });
+
+  it('does not depend on the order in which a tree was made', () => {
+    const a = '/a 1 100644 1 0 0 0 0.0 x - -\n';
+    const b = '/b 0 40755 2 0 0 0 0.0 - - - user.a=1 user.b=2\n';
+    const swapped = b.replace('user.a=1 user.b=2', 'user.b=2 user.a=1');
+    expect(imageOf(ROOT + a + b)).toEqual(imageOf(ROOT + swapped + a));
+  });
+
+  it('refuses a tree that no longer is what was validated', () => {
+    const tree = validateTree(
+      parseDump(Buffer.from(`${ROOT}/a 0 100644 1 0 0 0 0.0 - - -\n/h 0 @100644 0 0 0 0 0.0 /a - -\n`)),
+    );
+    tree.children?.delete(ascii('a'));
+    expect(() => writeImage(tree)).toThrow('cannot write image: tree has changed');
+  });
+});
+
+describe('chunkBits()', () => {
+  it.each([
+    [1, 12, 1],
+    [4096, 12, 1],
+    [4097, 13, 1],
+    [2 ** 20, 20, 1],
+    [2 ** 43, 43, 1],
+    [2 ** 43 + 1, 43, 2],
+    [2 ** 53, 43, 1024],
+  ])('covers %i bytes with chunks of 2^%i', (size, bits, count) => {
+    expect([chunkBits(size), chunkCount(size)]).toEqual([bits, count]);
+  });
+});
+
+describe('xxh32()', () => {
+  // Test vectors of the xxHash specification's reference implementation.
+  it.each([
+    ['', 0, 0x02cc5d05],
+    ['a', 0, 0x550d7456],
+    ['abc', 0, 0x32d153ff],
+    ['Nobody inspects the spammish repetition', 0, 0xe2293b2f],
+  ])('hashes %j', (text, seed, hash) => {
+    expect(xxh32(ascii(text), seed)).toBe(hash);
+  });
+});
+
+describe('splitXattrName()', () => {
+  it.each([
+    ['user.a', 1, 'a'],
+    ['system.posix_acl_access', 2, ''],
+    ['system.posix_acl_accessfoo', 2, 'foo'],
+    ['trusted.overlay.x', 4, 'overlay.x'],
+    ['security.selinux', 6, 'selinux'],
+    ['lustre.x', 0, 'lustre.x'],
+  ])('stores %s under its prefix', (key, index, suffix) => {
+    expect(splitXattrName(ascii(key))).toEqual({ index, suffix });
+  });
+});

@@ -27,6 +27,9 @@ const BUILD_PACKAGES = [
   ...['gir1.2-glib-2.0', 'nodejs', 'npm'],
 ];
 
+/** Debian's, in the chroot. */
+const NODE_GYP = '/usr/share/nodejs/node-gyp/bin/node-gyp.js';
+
 /** Debian packages that an OS tree needs besides. */
 export const DEVICE_DEPENDENCIES = ['nodejs', 'gir1.2-ostree-1.0', 'libgirepository-1.0-1', 'libcairo2'];
 
@@ -93,12 +96,12 @@ async function compileModules(folder: string, chroot: string): Promise<void> {
         filter: (source) => !isBuildProduct(source),
       });
     }
-    await writeFile(path.join(work, 'package.json'), '{ "name": "device", "private": true }\n');
+    // Debian's node-gyp knows where Debian keeps the headers of its Node.js; the one from npm would fetch others.
     // -DNDEBUG: otherwise node-gtk writes debug lines to standard output, which belongs to results.
-    await runIn(chroot, ['npm', 'rebuild', 'node-gtk', '--offline', '--no-audit', '--no-fund'], {
+    await runIn(chroot, ['node', '../@mapbox/node-pre-gyp/bin/node-pre-gyp', 'build'], {
       binds: [[work, '/srv']],
-      cwd: '/srv',
-      env: { CXXFLAGS: '-DNDEBUG', JOBS: '2', npm_config_build_from_source: 'true' },
+      cwd: '/srv/node_modules/node-gtk',
+      env: { CXXFLAGS: '-DNDEBUG', JOBS: '2', npm_config_node_gyp: NODE_GYP },
       timeoutSeconds: 900,
     });
     await keepRunTimeFiles(work, folder);

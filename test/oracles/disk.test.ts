@@ -1,0 +1,232 @@
+/** `disk create` against what others say of the disk: sfdisk, e2fsck, debugfs, mtools, and fsverity-utils. */
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type DiskCreateResult, diskCreate } from '../../src/commands/disk-create.ts';
+import { imageCreate } from '../../src/commands/image-create.ts';
+import { imageObjects } from '../../src/formats/erofs-read.ts';
+import { ensureForky, runIn } from '../../tools/chroots.ts';
+import { BORDER_SIZES, makeSealedRepo, REF, type SealedRepo } from './sealed-repo.ts';
+
+let sealed: SealedRepo;
+let disk: DiskCreateResult;
+let forky: string;
+let device: string;
+
+beforeAll(async () => {
+  forky = await ensureForky();
+  sealed = await makeSealedRepo();
+  disk = await diskCreate({
+    repo: sealed.repo,
+    ref: REF,
+    os: 'debian',
+    pubkeys: [sealed.publicKey],
+    output: join(sealed.folder, 'disk.raw'),
+    format: 'raw',
+    kargs: ['console=ttyS0', 'spaced="a b"'],
+    exportBoot: join(sealed.folder, 'boot'),
+  });
+  device = `${disk.output}?offset=${partition('root').offset}`;
+});
+afterAll(() => rmSync(sealed.folder, { recursive: true }));
+
+function partition(name: string) {
+  const found = disk.partitions.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no partition ${name}`);
+  return found;
+}
+
+function debugfs(...commands: string[]): string {
+  return execFileSync('debugfs', ['-f', '-', device], {
+    input: `${commands.join('\n')}\n`,
+    encoding: 'utf8',
+    stdio: 'pipe',
+  });
+}
+
+/** A file's data, up to its size. */
+function dump(path: string): Buffer {
+  const target = join(sealed.folder, 'dumped');
+  debugfs(`dump ${path} ${target}`);
+  return readFileSync(target);
+}
+
+/** Block `index` of a file as it lies on the disk, beyond its size too. */
+function block(path: string, index: number): Buffer {
+  const physical = Number(/^(\d+)$/m.exec(debugfs(`bmap ${path} ${index}`))?.[1]);
+  expect(physical, `block ${index} of ${path}`).toBeGreaterThan(0);
+  const bytes = Buffer.alloc(4096);
+  const fd = openSync(disk.output, 'r');
+  try {
+    readSync(fd, bytes, 0, bytes.length, partition('root').offset + physical * 4096);
+  } finally {
+    closeSync(fd);
+  }
+  return bytes;
+}
+
+function objectPath(payload: string): string {
+  return `/ostree/repo/objects/${payload}`;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** Blocks of the Merkle tree of a file of this size. */
+function treeBlocks(size: number): number {
+  let blocks = 0;
+  for (let count = Math.ceil(size / 4096); count > 1; ) {
+    count = Math.ceil(count / 128);
+    blocks += count;
+  }
+  return blocks;
+}
+
+describe('sealroot disk create', () => {
+  it('writes a GPT that sfdisk reads', () => {
+    const { partitiontable } = JSON.parse(
+      execFileSync('sfdisk', ['--json', disk.output], { encoding: 'utf8' }),
+    );
+    const seen = partitiontable.partitions.map((one: { name: string; start: number; size: number }) => ({
+      name: one.name,
+      offset: one.start * 512,
+      size: one.size * 512,
+    }));
+    expect(seen).toEqual(disk.partitions.map(({ name, offset, size }) => ({ name, offset, size })));
+    expect(partitiontable.partitions[0].type).toBe('C12A7328-F81F-11D2-BA4B-00A0C93EC93B');
+  });
+
+  it('leaves a file system that e2fsck finds clean', () => {
+    execFileSync('e2fsck', ['-fn', device], { stdio: 'ignore' });
+    expect(debugfs('features')).toMatch(/ verity( |$)/m);
+  });
+
+  it('leaves no loop device behind', () => {
+    expect(execFileSync('losetup', ['--associated', disk.output], { encoding: 'utf8' })).toBe('');
+  });
+
+  it('puts the image of the commit into the deployment', async () => {
+    const { image } = await imageCreate({ repo: sealed.repo, rev: sealed.commit, output: '-' });
+    expect(dump(`${disk.deployment}/.ostree.cfs`).equals(image)).toBe(true);
+    expect(disk.digest).toBe(sealed.digest);
+  });
+
+  it('measures, by the fsverity program, exactly what lies on the disk', async () => {
+    const image = dump(`${disk.deployment}/.ostree.cfs`);
+    const objects = imageObjects(image);
+    const files = new Map([[`${disk.deployment}/.ostree.cfs`, sealed.digest]]);
+    for (const { payload, digest } of objects)
+      files.set(objectPath(payload), Buffer.from(digest ?? []).toString('hex'));
+    expect(files.size).toBe(disk.sealedFiles);
+
+    const work = join(sealed.folder, 'work');
+    mkdirSync(work);
+    const paths = [...files.keys()];
+    debugfs(...paths.map((path, index) => `dump ${path} ${work}/${index}`));
+    for (const index of paths.keys()) writeFileSync(join(work, `${index}.tree`), '');
+    const script =
+      'for f in *[0-9]; do fsverity digest --compact --out-merkle-tree=$f.tree --out-descriptor=$f.desc $f > $f.digest; done';
+    await runIn(forky, ['sh', '-c', script], { binds: [[work, '/mnt']], cwd: '/mnt' });
+
+    let trees = 0;
+    for (const [index, path] of paths.entries()) {
+      expect(readFileSync(join(work, `${index}.digest`), 'utf8').trim(), path).toBe(files.get(path));
+      const size = readFileSync(join(work, String(index))).length;
+      const start = Math.ceil(size / 65536) * 16;
+      const tree = readFileSync(join(work, `${index}.tree`));
+      const count = treeBlocks(size);
+      expect(tree.length, path).toBe(count * 4096);
+      for (let i = 0; i < count; i++) {
+        expect(sha256(block(path, start + i)), path).toBe(sha256(tree.subarray(i * 4096, (i + 1) * 4096)));
+        trees++;
+      }
+      const last = block(path, start + count);
+      expect(last.subarray(0, 256).equals(readFileSync(join(work, `${index}.desc`))), path).toBe(true);
+      expect(last.readUInt32LE(4092)).toBe(256);
+    }
+    expect(trees).toBeGreaterThan(10);
+  });
+
+  it('marks each of them as a verity file of its own size', () => {
+    const objects = imageObjects(dump(`${disk.deployment}/.ostree.cfs`));
+    const borders = objects.filter(({ size }) => BORDER_SIZES.includes(size));
+    expect(borders.length).toBe(BORDER_SIZES.length);
+    for (const { payload, size } of borders) {
+      const stat = debugfs(`stat ${objectPath(payload)}`);
+      expect(stat).toContain('Flags: 0x180000');
+      expect(stat).toMatch(new RegExp(`Size: ${size}\\b`));
+    }
+  });
+
+  it('keeps file capabilities, which a write to the object takes away', () => {
+    const ping = imageObjects(dump(`${disk.deployment}/.ostree.cfs`)).find(
+      ({ path }) => path === '/usr/bin/ping',
+    );
+    expect(debugfs(`ea_list ${objectPath(ping?.payload ?? '')}`)).toContain('security.capability');
+  });
+
+  it('boots by an entry on the ESP with the files of the deployment', () => {
+    const drive = `${disk.output}@@${partition('esp').offset}`;
+    const read = (path: string) => execFileSync('mtype', ['-i', drive, `::/${path}`]);
+    expect(read('loader/entries/debian.conf').toString()).toContain(`options ${disk.kernelArguments}\n`);
+    expect(read('ostree/debian/kernel').equals(sealed.kernel)).toBe(true);
+    expect(read('ostree/debian/initramfs').equals(sealed.initramfs)).toBe(true);
+  });
+
+  it('exports what a direct boot needs', () => {
+    const folder = join(sealed.folder, 'boot');
+    expect(readFileSync(join(folder, 'kernel')).equals(sealed.kernel)).toBe(true);
+    expect(readFileSync(join(folder, 'initramfs')).equals(sealed.initramfs)).toBe(true);
+    expect(readFileSync(join(folder, 'cmdline'), 'utf8')).toBe(`${disk.kernelArguments}\n`);
+    expect(disk.kernelArguments).toMatch(
+      /^root=UUID=\S+ rw console=ttyS0 spaced="a b" ostree=\/ostree\/boot\.\d\/debian\//,
+    );
+    expect(debugfs(`stat ${disk.ostree.replace(/boot\.(\d)/, 'boot.$1.1')}`)).toContain('Type: symlink');
+  });
+
+  it('refuses what the verdict refuses, and leaves no file', async () => {
+    const output = join(sealed.folder, 'refused.qcow2');
+    const options = { repo: sealed.repo, ref: REF, os: 'debian', output };
+    await expect(diskCreate({ ...options, pubkeys: [sealed.otherKey] })).rejects.toMatchObject({
+      code: 'signature-none-valid',
+      kind: 'refused',
+    });
+    expect(readdirSync(sealed.folder).filter((name) => name.startsWith('refused'))).toEqual([]);
+  });
+
+  it('names the object that is not what it should be', async () => {
+    const { payload } =
+      imageObjects(dump(`${disk.deployment}/.ostree.cfs`)).find(({ path }) => path === '/usr/bin/twin') ?? {};
+    const object = join(sealed.repo, 'objects', payload ?? '');
+    const original = readFileSync(object);
+    writeFileSync(object, 'ten bytes!');
+    try {
+      const output = join(sealed.folder, 'corrupt.qcow2');
+      const failed = diskCreate({
+        repo: sealed.repo,
+        ref: REF,
+        os: 'debian',
+        pubkeys: [sealed.publicKey],
+        output,
+      });
+      await expect(failed).rejects.toMatchObject({ code: 'object-corrupt', kind: 'refused' });
+      await expect(failed).rejects.toThrow(/object [0-9a-f]{64}, \/usr\/bin\/(?:twin|brother), is corrupt: /);
+      expect(readdirSync(sealed.folder).filter((name) => name.startsWith('corrupt'))).toEqual([]);
+    } finally {
+      writeFileSync(object, original);
+    }
+  });
+});

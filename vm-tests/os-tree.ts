@@ -10,6 +10,7 @@ import path from 'node:path';
 import { systemError } from '../src/formats/errors.ts';
 import { CACHE_DIR, ensureCached } from '../tools/cache.ts';
 import { discardTree, ensureChroot, runHere } from '../tools/chroots.ts';
+import { DEVICE_DEPENDENCIES, ensureDevicePackage, installInto } from '../tools/device-package.ts';
 import { installGuest } from './guest-unit.ts';
 import { buildInitramfs, installSealedBoot } from './initramfs.ts';
 import { toOstreeLayout } from './os-layout.ts';
@@ -51,9 +52,6 @@ const BASE_PACKAGES = [
   ...['ostree', 'ostree-boot'],
 ];
 
-/** What `sealroot admin` needs on a device: Node.js, and what node-gtk loads at run time. */
-const NEXT_PACKAGES = ['nodejs', 'gir1.2-ostree-1.0', 'libgirepository-1.0-1', 'libcairo2'];
-
 /** mmdebstrap arguments; the hooks are shell, with the new system's folder in $1. */
 const TRIXIE_HOOKS = [
   // dracut's own hook would make an initramfs that nobody uses, for half a minute. Its package insists on running it.
@@ -73,7 +71,7 @@ const TRIXIE_HOOKS = [
 export async function ensureTrixie(variant: Variant = 'base'): Promise<string> {
   return await ensureChroot(`trixie-${variant}`, {
     suite: 'trixie',
-    packages: variant === 'base' ? BASE_PACKAGES : [...BASE_PACKAGES, ...NEXT_PACKAGES],
+    packages: variant === 'base' ? BASE_PACKAGES : [...BASE_PACKAGES, ...DEVICE_DEPENDENCIES],
     extra: TRIXIE_HOOKS,
   });
 }
@@ -87,6 +85,7 @@ export async function ensureOsTree(options: OsTreeOptions): Promise<OsTree> {
     chroot: path.basename(chroot),
     publicKey: readFileSync(options.publicKey, 'utf8'),
     prepareRoot: hashOf(prepareRoot),
+    devicePackage: options.variant === 'next' ? path.basename(await ensureDevicePackage()) : undefined,
     sources: RECIPE_SOURCES.map((source) => hashOf(path.join(PROJECT_ROOT, source))),
   };
   const tree = await ensureCached({
@@ -106,6 +105,7 @@ async function makeTree(tree: string, chroot: string, options: Required<OsTreeOp
   await installGuest(tree);
   await installSealedBoot(tree, options);
   if (options.variant === 'next') {
+    await installInto(tree);
     await writeFile(path.join(tree, 'usr/lib/sealroot-test/version'), 'next\n');
   }
   const kernelVersion = await kernelVersionOf(tree);

@@ -42,6 +42,12 @@ describe('writeImage()', () => {
     expect(imageOf(ROOT + a + b)).toEqual(imageOf(ROOT + swapped + a));
   });
 
+  it('refuses an xattr that libcomposefs cannot replace', () => {
+    // Its account of a node's xattrs starts at zero, so replacing a longer value would make it negative.
+    const line = WHITEOUT.replace('\n', ` user.overlay.whiteout=${'v'.repeat(99)}\n`);
+    expect(() => imageOf(ROOT + line)).toThrow('no space to set xattr user.overlay.whiteout (-60 bytes)');
+  });
+
   it('refuses a tree that no longer is what was validated', () => {
     const tree = validateTree(
       parseDump(Buffer.from(`${ROOT}/a 0 100644 1 0 0 0 0.0 - - -\n/h 0 @100644 0 0 0 0 0.0 /a - -\n`)),

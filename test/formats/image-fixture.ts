@@ -4,7 +4,7 @@ import { parseDump } from '../../src/formats/dump.ts';
 import { ascii } from '../../src/formats/encoding.ts';
 import { ErofsImage, type RawInode } from '../../src/formats/erofs-image.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
-import { validateTree } from '../../src/formats/tree.ts';
+import { type ValidatedTree, validateTree } from '../../src/formats/tree.ts';
 
 export const DIGEST = '35d02f81325122d77ec1d11baba655bc9bf8a891ab26119a41c50fa03ddfb408';
 export const BACKING = `35/${DIGEST.slice(2)}`;
@@ -30,8 +30,12 @@ export const FIXTURE_DUMP = [
 export const FIXTURE_IMAGE_SHA256 = '4f60fd93e8d68acf8eb8ebae249d5a21458a72c356e8d98b15a0c4d09e81077f';
 export const FIXTURE_IMAGE_VERITY = 'f571fc2c3cb5ff37dd141922e722123af841a732221d4e7e74ab2858b7772f33';
 
+export function fixtureTree(): ValidatedTree {
+  return validateTree(parseDump(Buffer.from(FIXTURE_DUMP)));
+}
+
 export function fixtureImage(): Uint8Array {
-  return writeImage(validateTree(parseDump(Buffer.from(FIXTURE_DUMP))));
+  return writeImage(fixtureTree());
 }
 
 /** The inode at a path of the fixture. */

@@ -98,7 +98,7 @@ async function compileModules(folder: string, chroot: string): Promise<void> {
     }
     // Debian's node-gyp knows where Debian keeps the headers of its Node.js; the one from npm would fetch others.
     // -DNDEBUG: otherwise node-gtk writes debug lines to standard output, which belongs to results.
-    await runIn(chroot, ['node', '../@mapbox/node-pre-gyp/bin/node-pre-gyp', 'build'], {
+    await runIn(chroot, ['node', '../@mapbox/node-pre-gyp/bin/node-pre-gyp', 'rebuild'], {
       binds: [[work, '/srv']],
       cwd: '/srv/node_modules/node-gtk',
       env: { CXXFLAGS: '-DNDEBUG', JOBS: '2', npm_config_node_gyp: NODE_GYP },

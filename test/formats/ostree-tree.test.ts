@@ -193,7 +193,7 @@ describe('parseDirMeta() and parseOstreeMeta()', () => {
   });
 
   it.each<[string, ValueOf<'a(ayay)'>]>([
-    ['without terminator', [[Uint8Array.of(0x78), new Uint8Array(0)]]],
+    ['without terminator', [[Uint8Array.of(0x78, 0x79), new Uint8Array(0)]]],
     ['that is empty', [[Uint8Array.of(0), new Uint8Array(0)]]],
     ['of no bytes', [[new Uint8Array(0), new Uint8Array(0)]]],
     ['with NUL inside', [[Uint8Array.of(0x78, 0, 0x78, 0), new Uint8Array(0)]]],

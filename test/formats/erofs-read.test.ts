@@ -5,15 +5,8 @@ import { type ImagePlan, type Inode, planImage } from '../../src/formats/erofs-p
 import { imageObjects, readImage } from '../../src/formats/erofs-read.ts';
 import { emitImage, layoutImage } from '../../src/formats/erofs-write.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
-import {
-  BACKING,
-  DIGEST,
-  FIXTURE_DUMP,
-  fixtureImage,
-  fixtureTree,
-  locate,
-  locateEntry,
-} from './image-fixture.ts';
+import { BACKING, DIGEST, FIXTURE_DUMP, fixtureImage, fixtureTree } from './image-fixture.ts';
+import { MUTATIONS } from './image-mutations.ts';
 
 const image = fixtureImage();
 

@@ -188,6 +188,13 @@ describe('ObjectStore in mode archive', () => {
     expect(error.message).toContain(file);
   });
 
+  it('stops inflating at the size in the header', () => {
+    const file = objectFile(HELLO, 'filez');
+    const bomb = deflateRawSync(Buffer.alloc(1e7));
+    writeFileSync(file, Buffer.concat([readFileSync(file).subarray(0, 34), bomb]));
+    expect(failure(() => openObjectStore(repo).file(HELLO)).message).toContain('holds more than 6 bytes');
+  });
+
   it('refuses a header that claims more than metadata may have', () => {
     const file = objectFile(HELLO, 'filez');
     writeFileSync(file, Buffer.concat([Buffer.of(0xff, 0xff, 0xff, 0xff), readFileSync(file).subarray(4)]));
@@ -268,6 +275,7 @@ describe('ObjectStore in modes bare and bare-user-only', () => {
   it('gives everything to root in mode bare-user-only', () => {
     const { root, checksum, file } = otherRepo('bare-user-only');
     writeFileSync(file, 'x', { mode: 0o755 });
+    setXattr(pathBytes(file), ascii('user.name'), utf8('value'));
     expect(openObjectStore(root).file(checksum)).toMatchObject({
       mode: 0o100755,
       uid: 0,

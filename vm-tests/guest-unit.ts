@@ -11,9 +11,6 @@ export const CASE_DISK_SERIAL = 'sealroot-case';
 const GUEST_FOLDER = path.join(import.meta.dirname, 'guest');
 const GUEST_FILES = ['run-case', 'events.sh'];
 
-/** The systemd name of /dev/disk/by-id/virtio-SERIAL. */
-const CASE_DEVICE_UNIT = `dev-disk-by\\x2did-virtio\\x2d${CASE_DISK_SERIAL.replaceAll('-', '\\x2d')}.device`;
-
 /** Work of a first boot and of a calendar that a test neither needs nor wants to wait for. */
 const MASKED = [
   ...['ldconfig.service', 'systemd-journal-catalog-update.service', 'systemd-hwdb-update.service'],
@@ -34,8 +31,9 @@ export async function installGuest(tree: string): Promise<void> {
   for (const name of GUEST_FILES) await copyFile(path.join(GUEST_FOLDER, name), path.join(programs, name));
   await chmod(path.join(programs, 'run-case'), 0o755);
   await copyFile(path.join(GUEST_FOLDER, 'sealroot-case.service'), path.join(units, 'sealroot-case.service'));
-  // The device pulls the unit in: without such a disk nothing runs and nothing waits.
-  const wants = path.join(units, `${CASE_DEVICE_UNIT}.wants`);
+  // Not wanted by the disk's device unit: systemd knows the disk from the initramfs, and a device that is there
+  // already when the root is switched pulls nothing in. Without such a disk the script does nothing.
+  const wants = path.join(units, 'multi-user.target.wants');
   await mkdir(wants, { recursive: true });
   await symlink('../sealroot-case.service', path.join(wants, 'sealroot-case.service'));
 

@@ -23,6 +23,10 @@ export const BINARY_NAME = 'sealroot-prepare-root';
 
 const QUICKJS_FILES = ['quickjs.c', 'libregexp.c', 'libunicode.c', 'cutils.c', 'dtoa.c'];
 const RUNTIME_FILES = ['main.c', 'sys.c', 'slab.c', 'sha2.c'];
+/** Compiled for size, but for the functions that hot.h names. */
+const HOT_FUNCTIONS = path.join(RUNTIME, 'hot.h');
+/** Small, and the program spends its time there: compiled for speed. */
+const HOT_FILES = ['slab.c', 'sha2.c'];
 
 /** -fwrapv is what QuickJS is written for. */
 const C_FLAGS = [
@@ -64,8 +68,8 @@ export async function buildPrepareRoot(output = OUTPUT): Promise<string> {
     const script = await bundleProgram();
     const bytecode = await compileScript(script, await buildCompiler(quickjs, objects), objects);
     const units: Unit[] = [
-      ...QUICKJS_FILES.map((file) => targetUnit(quickjs, file, C_FLAGS)),
-      ...RUNTIME_FILES.map((file) => targetUnit(RUNTIME, file, [...OWN_C_FLAGS, '-isystem', quickjs])),
+      ...QUICKJS_FILES.map((file) => targetUnit(quickjs, file, quickjsFlags(file))),
+      ...RUNTIME_FILES.map((file) => targetUnit(RUNTIME, file, runtimeFlags(file, quickjs))),
       targetUnit(objects, bytecode, []),
     ];
     const compiled: string[] = [];
@@ -76,6 +80,14 @@ export async function buildPrepareRoot(output = OUTPUT): Promise<string> {
     await rename(temporary, binary);
     return binary;
   });
+}
+
+function quickjsFlags(file: string): string[] {
+  return file === 'quickjs.c' ? [...C_FLAGS, '-isystem', '.', '-include', HOT_FUNCTIONS] : C_FLAGS;
+}
+
+function runtimeFlags(file: string, quickjs: string): string[] {
+  return [...OWN_C_FLAGS, ...(HOT_FILES.includes(file) ? ['-O2'] : []), '-isystem', quickjs];
 }
 
 function targetUnit(folder: string, file: string, flags: readonly string[]): Unit {
@@ -140,7 +152,9 @@ async function compile(unit: Unit, objects: string): Promise<string> {
   const { stdout: version } = await run('gcc', ['--version']);
   const neighbours = (await readdir(unit.folder)).filter((name) => name.endsWith('.h')).sort();
   const sources = await Promise.all(
-    [unit.file, ...neighbours].map((name) => readFile(path.join(unit.folder, name), 'utf8')),
+    [HOT_FUNCTIONS, ...[unit.file, ...neighbours].map((name) => path.join(unit.folder, name))].map((name) =>
+      readFile(name, 'utf8'),
+    ),
   );
   // Where the QuickJS sources lie does not change what is compiled.
   const flags = unit.flags.map((flag) => (flag.startsWith('/') ? QUICKJS_VERSION : flag));

@@ -79,7 +79,7 @@ async function ensureNativeModules(): Promise<string> {
   return await ensureCached({
     kind: 'device',
     name: 'node_modules',
-    recipe: { chroot: path.basename(chroot), versions, version: 1 },
+    recipe: { chroot: path.basename(chroot), versions, version: 2 },
     build: (temporary) => compileModules(temporary, chroot),
     discard: (temporary) => rm(temporary, { recursive: true, force: true }),
   });
@@ -104,6 +104,15 @@ async function compileModules(folder: string, chroot: string): Promise<void> {
       env: { CXXFLAGS: '-DNDEBUG', JOBS: '2', npm_config_node_gyp: NODE_GYP },
       timeoutSeconds: 900,
     });
+    // Ten megabytes of debugging information otherwise.
+    await runIn(
+      chroot,
+      ['sh', '-c', 'strip --strip-unneeded node_modules/node-gtk/lib/binding/*/node_gtk.node'],
+      {
+        binds: [[work, '/srv']],
+        cwd: '/srv',
+      },
+    );
     await keepRunTimeFiles(work, folder);
   } finally {
     await rm(work, { recursive: true, force: true });

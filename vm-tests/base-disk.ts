@@ -129,7 +129,7 @@ async function buildDisk(folder: string, tree: string, keys: TestKeys): Promise<
 }
 
 /** Over every file that decides what the commands do. */
-function sourcesHash(): string {
+export function sourcesHash(): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(path.join(PROJECT_ROOT, 'src'), {
     recursive: true,

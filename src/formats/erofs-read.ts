@@ -15,7 +15,14 @@ import {
   LAYOUT_CHUNK_BASED,
   MAX_FORMAT_VERSION,
 } from './erofs-layout.ts';
-import { earliestMtime, type FormatVersion, type Inode, newInode, OBJECT_DIR_NAMES } from './erofs-plan.ts';
+import {
+  type Dirent,
+  earliestMtime,
+  type FormatVersion,
+  type Inode,
+  newInode,
+  OBJECT_DIR_NAMES,
+} from './erofs-plan.ts';
 import { requireRootWhiteout, visibleNode } from './erofs-visible.ts';
 import { emitImage, layoutImage } from './erofs-write.ts';
 import { XattrPool } from './erofs-xattrs.ts';
@@ -75,7 +82,7 @@ function readInode(reading: Reading, raw: RawInode, parent: Inode | undefined): 
   inode.offset = raw.offset;
   inode.xattrs = xattrs
     .map(({ key, value }) => pool.use(key, toByteString(value)))
-    .sort((a, b) => (a.key < b.key ? -1 : 1));
+    .sort((a, b) => (a.name.key < b.name.key ? -1 : 1));
   reading.inodes.set(raw.nid, inode);
   return inode;
 }
@@ -85,38 +92,42 @@ function readDirectory(reading: Reading, raw: RawInode, dir: Inode, depth: numbe
     throw malformed('erofs-too-deep', raw.offset, `more than ${MAX_DEPTH} levels of directories`);
   const { image } = reading;
   const children = new Map<ByteString, TreeNode>();
+  const entries: Dirent[] = [];
   let dots = 0;
   let subdirectories = 0;
   for (const { name, nid, fileType: type } of image.dirents(raw)) {
-    const childPath = `${path}/${name}`;
     if (name === '.' || name === '..') {
       dots++;
       const expected = name === '.' ? dir : (dir.parent ?? dir);
       if (reading.inodes.get(nid) !== expected || type !== direntType(S_IFDIR)) {
-        throw malformed('erofs-dot-invalid', raw.offset, `"${printable(childPath)}" is another directory`);
+        throw malformed(
+          'erofs-dot-invalid',
+          raw.offset,
+          `"${printable(`${path}/${name}`)}" is another directory`,
+        );
       }
-      dir.entries.push({ name, inode: expected });
+      entries.push({ name, inode: expected });
       continue;
     }
     const childRaw = image.inode(nid, raw.offset);
     if (direntType(childRaw.mode) !== type) {
-      const fact = `"${printable(childPath)}" has type ${type} in the directory and mode 0o${childRaw.mode.toString(8)}`;
+      const fact = `"${printable(`${path}/${name}`)}" has type ${type} in the directory and mode 0o${childRaw.mode.toString(8)}`;
       throw malformed('erofs-file-type-mismatch', childRaw.offset, fact);
     }
     const known = reading.inodes.get(nid);
     const child = known ?? readInode(reading, childRaw, dir);
-    dir.entries.push({ name, inode: child });
+    entries.push({ name, inode: child });
     if ((childRaw.mode & S_IFMT) === S_IFDIR) {
       if (known !== undefined) {
         throw malformed(
           'erofs-directory-repeated',
           childRaw.offset,
-          `"${printable(childPath)}" is another directory, too`,
+          `"${printable(`${path}/${name}`)}" is another directory, too`,
         );
       }
       subdirectories++;
       children.set(name, child.node);
-      readDirectory(reading, childRaw, child, depth + 1, childPath);
+      readDirectory(reading, childRaw, child, depth + 1, `${path}/${name}`);
     } else if ((childRaw.mode & S_IFMT) === S_IFCHR && childRaw.union === 0) {
       requireRootWhiteout(raw.offset, dir, child, name, known !== undefined);
     } else {
@@ -124,6 +135,7 @@ function readDirectory(reading: Reading, raw: RawInode, dir: Inode, depth: numbe
       children.set(name, known === undefined ? child.node : hardlinkTo(known.node));
     }
   }
+  dir.entries = entries;
   if (dots !== 2) throw malformed('erofs-dot-invalid', raw.offset, `"${printable(path)}/" lacks "." or ".."`);
   if (raw.nlink !== 2 + subdirectories) {
     const fact = `"${printable(path)}/" has link count ${raw.nlink}, expected ${2 + subdirectories},`;

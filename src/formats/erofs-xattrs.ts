@@ -15,11 +15,8 @@ import {
 } from './erofs-layout.ts';
 
 export interface XattrEntry {
-  key: ByteString;
-  value: ByteString;
-  index: number;
-  suffix: ByteString;
-  filterBit: number;
+  readonly name: XattrNameInfo;
+  readonly value: ByteString;
   /** Bytes in the image, padding included. */
   size: number;
   uses: number;
@@ -27,7 +24,8 @@ export interface XattrEntry {
   sharedOffset: number;
 }
 
-interface NameEntries {
+interface XattrNameInfo {
+  key: ByteString;
   index: number;
   suffix: ByteString;
   filterBit: number;
@@ -36,7 +34,7 @@ interface NameEntries {
 
 /** All xattrs of one image. Entries are handed out first, then the shared table is laid out, then areas are sized. */
 export class XattrPool {
-  readonly #names = new Map<ByteString, NameEntries>();
+  readonly #names = new Map<ByteString, XattrNameInfo>();
   #shared: XattrEntry[] = [];
   sharedSize = 0;
 
@@ -45,14 +43,13 @@ export class XattrPool {
     let name = this.#names.get(key);
     if (name === undefined) {
       const split = splitXattrName(key);
-      name = { ...split, filterBit: xattrFilterBit(split), byValue: new Map() };
+      name = { key, ...split, filterBit: xattrFilterBit(split), byValue: new Map() };
       this.#names.set(key, name);
     }
     let entry = name.byValue.get(value);
     if (entry === undefined) {
-      const { index, suffix, filterBit } = name;
-      const size = roundUp(XATTR_ENTRY_SIZE + suffix.length + value.length, 4);
-      entry = { key, value, index, suffix, filterBit, size, uses: 0, sharedOffset: 0 };
+      const size = roundUp(XATTR_ENTRY_SIZE + name.suffix.length + value.length, 4);
+      entry = { name, value, size, uses: 0, sharedOffset: 0 };
       name.byValue.set(value, entry);
     }
     entry.uses++;
@@ -84,7 +81,7 @@ export class XattrPool {
 
 /** libcomposefs fills the table backwards: name, value length, value, each descending. */
 function compareShared(a: XattrEntry, b: XattrEntry): number {
-  if (a.key !== b.key) return a.key < b.key ? 1 : -1;
+  if (a.name !== b.name) return a.name.key < b.name.key ? 1 : -1;
   if (a.value.length !== b.value.length) return b.value.length - a.value.length;
   return a.value < b.value ? 1 : -1;
 }
@@ -118,7 +115,7 @@ export function writeXattrArea(
   let filter = 0;
   let refs = 0;
   for (const entry of entries) {
-    filter |= entry.filterBit;
+    filter |= entry.name.filterBit;
     if (entry.uses > 1 && refs < MAX_SHARED_REFS) {
       view.setUint32(
         start + XATTR_HEADER_SIZE + refs * XATTR_REF_SIZE,
@@ -143,9 +140,10 @@ export function writeXattrArea(
 }
 
 function writeEntry(out: Uint8Array, at: number, entry: XattrEntry): void {
-  const { suffix, value } = entry;
+  const { value } = entry;
+  const { suffix, index } = entry.name;
   out[at] = suffix.length;
-  out[at + 1] = entry.index;
+  out[at + 1] = index;
   out[at + 2] = value.length & 0xff;
   out[at + 3] = value.length >> 8;
   putBytes(out, at + XATTR_ENTRY_SIZE, suffix);

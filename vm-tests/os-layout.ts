@@ -17,11 +17,7 @@ const LINKS: readonly (readonly [link: string, target: string])[] = [
   ['ostree', 'sysroot/ostree'],
 ];
 
-/**
- * /efi is where systemd-gpt-auto-generator mounts the EFI system partition on access; without that folder it takes
- * /boot, which ostree has mounted already, and the system is `degraded`.
- */
-const EMPTY_FOLDERS = ['efi', 'sysroot', 'boot', 'tmp', 'proc', 'sys', 'dev', 'run', 'var'];
+const EMPTY_FOLDERS = ['sysroot', 'boot', 'tmp', 'proc', 'sys', 'dev', 'run', 'var'];
 
 /** Targets of the links above that no package brings a tmpfiles.d line for. */
 const VAR_FOLDERS = [

@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * Two projects. `unit` is the gate (`npm run check`): no root, no network, no oracle.
- * `real` runs against the real tools and kernel; it needs root and what tools/setup installs.
+ * `real` runs against the real tools and kernel; it needs root and what tools/with-dependencies.sh installs.
  * The pool is `forks` because node-gtk cannot be loaded in worker threads.
  */
 export default defineConfig({
@@ -14,6 +14,8 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/{formats,initrd,commands,adapters,vm-harness}/**/*.test.ts', 'test/*.test.ts'],
+          // A hang ends; a busy machine does not fail.
+          testTimeout: 60_000,
         },
       },
       {

@@ -46,8 +46,7 @@ export function requireBooted(machine: Machine, { commit, digest }: Expected): v
       `mounted ${mountedCommit} with ${mountedDigest}, expected ${commit} with ${digest}`,
     );
   }
-  if (!machine.events.some(({ event }) => event === 'switched-root'))
-    throw failure(machine, 'no switch-root');
+  if (!inRoot(machine)) throw failure(machine, 'no switch-root');
   const root = captured(machine, 'root').output.trim();
   if (!/ - overlay \S+ ro,.*verity=require(,|$)/.test(root)) {
     throw failure(machine, `its root is not sealed: ${root}`);
@@ -69,13 +68,19 @@ export function requireRefused(machine: Machine, code: string): void {
   if (inRoot(machine)) throw failure(machine, 'switch-root');
 }
 
+/** The one error line of prepare-root on the console. */
+export function refusalOf(machine: Machine): { code: string; message: string } {
+  const errors = [...machine.console.matchAll(ERROR_LINE)];
+  const [, code, message] = errors[0] ?? [];
+  if (code === undefined || message === undefined) throw failure(machine, 'no refusal');
+  if (errors.length !== 1) throw failure(machine, `${errors.length} error lines, expected one`);
+  return { code, message };
+}
+
 /** Exactly one error line, of this code, and none of success. */
 export function requireErrorLine(machine: Machine, code: string): void {
   if (machine.console.includes(PANIC)) throw failure(machine, 'its kernel panicked');
-  const errors = [...machine.console.matchAll(ERROR_LINE)];
-  const [, found, message] = errors[0] ?? [];
-  if (found === undefined) throw failure(machine, `no refusal, expected ${code}`);
-  if (errors.length !== 1) throw failure(machine, `${errors.length} error lines, expected one`);
+  const { code: found, message } = refusalOf(machine);
   if (found !== code) throw failure(machine, `refused with ${found}, expected ${code}: ${message}`);
   if (machine.console.match(SUCCESS_LINE)) throw failure(machine, 'success after a refusal');
 }

@@ -12,8 +12,8 @@ import { CASE_DISK_SERIAL } from './guest-unit.ts';
 import type { Disk, Machine } from './machine.ts';
 
 /** 20 s for the initramfs and as long again for the system, alone on a quiet machine; a busy one takes many times that. */
-export const SYSTEM_BOOT_SECONDS = 600;
-const SYSTEM_BOOT_MIB = 1024;
+export const SYSTEM_BOOT_SECONDS = 900;
+export const SYSTEM_BOOT_MIB = 1024;
 
 /**
  * A failed boot ends the machine instead of halting it, and what systemd notes about its units reaches the console:
@@ -23,12 +23,15 @@ export const SYSTEM_ARGUMENTS = [
   'rd.shell=0',
   'rd.emergency=poweroff',
   'systemd.journald.forward_to_console=1',
-  'systemd.journald.max_level_console=notice',
+  // prepare-root's line of success has that level.
+  'systemd.journald.max_level_console=info',
 ];
 
 export interface SystemBootOptions {
   readonly name: string;
   readonly disk: Disk;
+  /** Behind it. */
+  readonly moreDisks?: readonly Disk[];
   readonly commandLine: string;
   /** Runs as a service of the sealed system when it is up. */
   readonly script: string;
@@ -36,31 +39,30 @@ export interface SystemBootOptions {
   readonly initramfsFiles?: readonly CpioEntry[];
 }
 
+/** Writes `script` to `target` as the disk that the guest's unit reads it from. */
+export async function scriptDisk(target: string, script: string): Promise<Disk> {
+  const text = Buffer.from(script);
+  await writeFile(target, [text, Buffer.alloc(4096 - (text.length % 4096))]);
+  return { file: target, format: 'raw', writes: 'refuse', serial: CASE_DISK_SERIAL };
+}
+
 /** Starts the boot; the caller waits for what it expects. */
 export async function startSystem(
   context: CaseContext,
-  base: BaseDisk,
+  base: { readonly kernel: Pick<BaseDisk['kernel'], 'image'>; readonly initramfs: string },
   options: SystemBootOptions,
 ): Promise<Machine> {
-  const { name, disk, commandLine, script, initramfsFiles = [] } = options;
+  const { name, disk, moreDisks = [], commandLine, script, initramfsFiles = [] } = options;
   const file = (extension: string) => path.join(context.folder, `${name}.${extension}`);
   const own = await readFile(base.initramfs);
   // An uncompressed archive is recognised only where its offset is a multiple of four; NUL bytes before it are skipped.
   const padding = Buffer.alloc((512 - (own.length % 512)) % 512);
   const added = initramfsFiles.length === 0 ? Buffer.alloc(0) : cpioArchive(initramfsFiles);
   await writeFile(file('initramfs'), [own, padding, added]);
-  const text = Buffer.from(script);
-  await writeFile(file('script'), [text, Buffer.alloc(4096 - (text.length % 4096))]);
-  const scriptDisk: Disk = {
-    file: file('script'),
-    format: 'raw',
-    writes: 'refuse',
-    serial: CASE_DISK_SERIAL,
-  };
   return await context.start({
     name,
     boot: { kind: 'kernel', kernel: base.kernel.image, initrd: file('initramfs'), commandLine },
-    disks: [disk, scriptDisk],
+    disks: [disk, await scriptDisk(file('script'), script), ...moreDisks],
     memoryMiB: SYSTEM_BOOT_MIB,
   });
 }

@@ -5,7 +5,7 @@ import { SystemRefusalCase } from '../refusal.ts';
 
 export default {
   title: 'a deployment without its image is refused',
-  deadlineSeconds: 1800,
+  deadlineSeconds: 3600,
   async run(context) {
     const refusal = new SystemRefusalCase(context, await ensureBaseDisk());
     await refusal.systemBootsUntampered();

@@ -14,7 +14,7 @@ function without(line: string): string {
 
 export default {
   title: 'a kernel command line without ostree= is refused',
-  deadlineSeconds: 2400,
+  deadlineSeconds: 3600,
   async run(context) {
     const refusal = new SystemRefusalCase(context, await ensureBaseDisk());
     await refusal.systemBootsUntampered();

@@ -29,7 +29,7 @@ const SHELL_ANSWER = 'SHELL-42';
 
 export default {
   title: 'a refused boot opens no shell',
-  deadlineSeconds: 2400,
+  deadlineSeconds: 3600,
   async run(context) {
     const refusal = new SystemRefusalCase(context, await ensureBaseDisk());
     // dracut takes the last value: the machine still ends, by the arguments that follow.

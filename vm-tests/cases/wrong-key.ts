@@ -11,7 +11,7 @@ import { SystemRefusalCase } from '../refusal.ts';
 
 export default {
   title: 'a commit signed by a key that the initramfs does not hold is refused',
-  deadlineSeconds: 1800,
+  deadlineSeconds: 3600,
   async run(context) {
     const base = await ensureBaseDisk();
     const refusal = new SystemRefusalCase(context, base);

@@ -18,12 +18,16 @@ const TERMIOS_ROOM = 256;
 /** A boot has no use for more, and the console of a phone has little room. */
 const MAX_LINE = 1000;
 
+/** Priorities of sd-daemon(3): the journal takes them off the line, and an error passes filters that a notice does not. */
+const ERROR_PREFIX = '<3>';
+const WARNING_PREFIX = '<4>';
+
 /** Exit statuses of a refusal and of a failed system call; everything that is not the system's fault refuses. */
 const REFUSED = 1;
 const SYSTEM = 4;
 
 export function warn(message: string): void {
-  writeLine(`${NAME}: warning: ${message}`);
+  writeLine(WARNING_PREFIX, `${NAME}: warning: ${message}`);
 }
 
 /** The only line of a successful run, on standard output. */
@@ -38,17 +42,20 @@ export function refuse(error: unknown): number {
   // Out of memory can surface as any value, even null.
   const message = known ? error.message : `cannot go on: ${String(error)}`;
   const remedy = (known ? error.hint : undefined) ?? DEFAULT_REMEDY;
-  writeLine(`${NAME}: error: ${code}: ${message}; ${remedy}`);
+  writeLine(ERROR_PREFIX, `${NAME}: error: ${code}: ${message}; ${remedy}`);
   return known && error.kind === 'system' ? SYSTEM : REFUSED;
 }
 
 const DEFAULT_REMEDY = 'boot another deployment, and deploy this one again';
 
-function writeLine(text: string): void {
+function writeLine(prefix: string, text: string): void {
   const line = oneLine(text);
-  const reachesConsole = isJournal() || isTerminal();
+  if (isJournal()) {
+    attempt(() => sys.write(sys.STDERR, oneLine(`${prefix}${text}`), 'standard error'));
+    return;
+  }
   attempt(() => sys.write(sys.STDERR, line, 'standard error'));
-  if (reachesConsole) return;
+  if (isTerminal()) return;
   attempt(() => {
     const terminal = sys.open(CONSOLE, sys.O_WRONLY | sys.O_NOCTTY | sys.O_NONBLOCK);
     sys.write(terminal, line, CONSOLE);

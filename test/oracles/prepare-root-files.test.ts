@@ -294,8 +294,9 @@ describe('what is said, and where', () => {
 
   it('is one line on the journal and leaves the console to it when standard error is a socket', async () => {
     rig = withoutImage();
-    const { stderr, console } = await rig.run('socket');
+    const { journal, stderr, console } = await rig.run('socket');
     expect(stderr).toMatch(line);
+    expect(journal).toBe(`<3>${stderr}`);
     expect(console).toBe('');
   });
 
@@ -326,9 +327,9 @@ describe('what is said, and where', () => {
       ...UNTAMPERED,
       cmdline: `ostree.prepare-root.composefs=0 ${UNTAMPERED.cmdline}`,
     });
-    const { stderr } = await rig.run();
-    expect(stderr.split('\n')[0]).toBe(
-      'sealroot-prepare-root: warning: cannot follow kernel argument ostree.prepare-root.composefs: ' +
+    const { journal } = await rig.run();
+    expect(journal.split('\n')[0]).toBe(
+      '<4>sealroot-prepare-root: warning: cannot follow kernel argument ostree.prepare-root.composefs: ' +
         'only /usr/lib/sealroot/prepare-root.conf decides',
     );
   });

@@ -23,6 +23,8 @@ import { type BootInputs, UNTAMPERED, vector } from '../formats/mutation-inputs.
 export interface RigRun {
   readonly status: number;
   readonly stdout: string;
+  /** Standard error with the priorities of sd-daemon(3). */
+  readonly journal: string;
   readonly stderr: string;
   /** What reached /dev/console. */
   readonly console: string;
@@ -112,7 +114,9 @@ function runIn(folder: string, stderr: string): Promise<RigRun> {
       resolve({
         status: error === null ? 0 : Number(error.code),
         stdout,
-        stderr: errors,
+        journal: errors,
+        // The pipe that execFile makes is a socket; the journal takes priorities off, and so do we.
+        stderr: errors.replaceAll(/^<[34]>/gm, ''),
         console: existsSync(console) ? readFileSync(console, 'latin1') : '',
       });
     });

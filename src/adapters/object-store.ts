@@ -59,6 +59,21 @@ export interface ObjectStore extends ObjectSource {
   filePath(checksum: string): string;
 }
 
+/** The same store, but `file` answers for file objects. */
+export function withFileReader(store: ObjectStore, file: ObjectStore['file']): ObjectStore {
+  return {
+    path: store.path,
+    mode: store.mode,
+    parent: store.parent,
+    commit: (checksum) => store.commit(checksum),
+    commitMeta: (checksum) => store.commitMeta(checksum),
+    dirTree: (checksum) => store.dirTree(checksum),
+    dirMeta: (checksum) => store.dirMeta(checksum),
+    filePath: (checksum) => store.filePath(checksum),
+    file,
+  };
+}
+
 const MODES: ReadonlyMap<string | undefined, RepoMode> = new Map([
   [undefined, 'bare'],
   ['bare', 'bare'],

@@ -23,7 +23,7 @@ import {
 } from '../adapters/disk-image.ts';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { mountImagePart } from '../adapters/mount-namespace.ts';
-import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
+import { type ObjectStore, openObjectStore, withFileReader } from '../adapters/object-store.ts';
 import { OfflineVerity } from '../adapters/offline-verity.ts';
 import { resolveRevision } from '../adapters/ostree-repo.ts';
 import { type Deployment, openSysroot, readLoaderEntries } from '../adapters/sysroot.ts';
@@ -183,25 +183,14 @@ async function buildRaw(
 /** Seals each object when its digest is asked for: the disk's own copy is what the image is made of, read once. */
 function sealingStore(store: ObjectStore, verity: OfflineVerity): ObjectStore {
   const files = new Map<string, OstreeFile>();
-  const file = (checksum: string): OstreeFile => {
+  return withFileReader(store, (checksum) => {
     const known = files.get(checksum);
     if (known !== undefined) return known;
     const found = store.file(checksum);
     const sealed = found.size === 0 ? found : { ...found, digest: verity.add(store.filePath(checksum)) };
     files.set(checksum, sealed);
     return sealed;
-  };
-  return {
-    path: store.path,
-    mode: store.mode,
-    parent: store.parent,
-    commit: (checksum) => store.commit(checksum),
-    commitMeta: (checksum) => store.commitMeta(checksum),
-    dirTree: (checksum) => store.dirTree(checksum),
-    dirMeta: (checksum) => store.dirMeta(checksum),
-    filePath: (checksum) => store.filePath(checksum),
-    file,
-  };
+  });
 }
 
 /** A deployment that nothing boots yet, so the order of sealing and boot loader entry is free. */

@@ -8,7 +8,7 @@ import { nodeHasher } from '../adapters/hasher.ts';
 import { buildImage } from '../adapters/image.ts';
 import { loadSecretKey, sign } from '../adapters/keys.ts';
 import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
-import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
+import { type ObjectStore, openObjectStore, withFileReader } from '../adapters/object-store.ts';
 import { type OstreeRepo, openRepo } from '../adapters/ostree-repo.ts';
 import { imageProgress, type Progress } from '../adapters/progress.ts';
 import { equalBytes } from '../formats/bytes.ts';
@@ -118,26 +118,16 @@ export async function seal(options: SealOptions): Promise<SealResult> {
  * alone: without this a damaged object would be sealed as if it were the commit's.
  */
 function checkedStore(store: ObjectStore, check: ObjectCheck): ObjectStore {
-  return {
-    path: store.path,
-    mode: store.mode,
-    parent: store.parent,
-    commit: (checksum) => store.commit(checksum),
-    commitMeta: (checksum) => store.commitMeta(checksum),
-    dirTree: (checksum) => store.dirTree(checksum),
-    dirMeta: (checksum) => store.dirMeta(checksum),
-    filePath: (checksum) => store.filePath(checksum),
-    file: (checksum) => {
-      const file = store.file(checksum);
-      const fault = check(checksum);
-      if (fault === undefined) return file;
-      throw badInput(
-        'object-corrupt',
-        `cannot seal object ${store.filePath(checksum)}: ${fault}`,
-        'the repository is damaged: run ostree fsck',
-      );
-    },
-  };
+  return withFileReader(store, (checksum) => {
+    const file = store.file(checksum);
+    const fault = check(checksum);
+    if (fault === undefined) return file;
+    throw badInput(
+      'object-corrupt',
+      `cannot seal object ${store.filePath(checksum)}: ${fault}`,
+      'the repository is damaged: run ostree fsck',
+    );
+  });
 }
 
 function distinct(secrets: readonly SecretKey[]): SecretKey[] {

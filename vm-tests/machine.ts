@@ -81,7 +81,7 @@ export function qemuArguments(
 ): string[] {
   const { accelerator, boot, disks, memoryMiB, extraArguments = [] } = options;
   const out = [
-    ...['-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
+    ...['-accel', accelerator],
     // Without -cx16 QEMU's TCG breaks cmpxchg16b under load, which kernel 6.12's allocator uses.
     ...['-cpu', accelerator === 'kvm' ? 'host' : 'max,-cx16'],
     ...['-smp', '1', '-m', String(memoryMiB)],

@@ -4,22 +4,21 @@
  */
 import { rename, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { CACHE_DIR } from '../../tools/cache.ts';
 import { buildInitramfs, installSealedBoot, TREE_PATHS } from '../../vm-tests/initramfs.ts';
 import { ensureTrixie, kernelVersionOf } from '../../vm-tests/os-tree.ts';
 import { withLayer } from '../../vm-tests/tree-layer.ts';
+import { bytes, compared, type Row } from './figures.ts';
 
 /** The modules both need anyway; they are the kernel's and not counted. */
 const DRIVERS = ['erofs', 'overlay', 'loop'];
 const LIMIT_BYTES = 300_000;
 
-async function main(): Promise<void> {
+export async function initramfsRows(prepareRoot: string): Promise<Row[]> {
   const trixie = await ensureTrixie();
   const kernelVersion = await kernelVersionOf(trixie);
-  await withLayer(trixie, async (tree) => {
+  return await withLayer(trixie, async (tree) => {
     const publicKey = path.join(tree, 'tmp/key.pub');
     await writeFile(publicKey, `${Buffer.alloc(32, 7).toString('base64')}\n`);
-    const prepareRoot = path.join(CACHE_DIR, 'initrd/sealroot-prepare-root');
     await installSealedBoot(tree, { prepareRoot, publicKey });
     const size = async (name: string, options: { add?: string[]; omit?: string[] }): Promise<number> => {
       const output = `/tmp/${name}.img`;
@@ -32,12 +31,13 @@ async function main(): Promise<void> {
     await rename(configuration, `${configuration}.off`);
     const neither = await size('neither', { omit: ['ostree', 'overlayfs', 'overlay-root'] });
     const ostree = await size('ostree', { add: ['ostree'], omit: ['overlayfs', 'overlay-root'] });
-    const { size: binary } = await stat(prepareRoot);
-    console.log(`initramfs without either module  ${neither} bytes`);
-    console.log(`sealroot's module                +${sealroot - neither} bytes (limit ${LIMIT_BYTES})`);
-    console.log(`ostree's module                  +${ostree - neither} bytes`);
-    console.log(`sealroot-prepare-root            ${binary} bytes, uncompressed`);
+    return [
+      compared(
+        `growth, compressed, over ${bytes(neither)}`,
+        [sealroot - neither, ostree - neither],
+        bytes,
+        bytes(LIMIT_BYTES),
+      ),
+    ];
   });
 }
-
-await main();

@@ -1,0 +1,170 @@
+/**
+ * sealroot-prepare-root (signature, fs-verity of the image, mounts) beside the reference's (no signature), both over
+ * the same disk in the same guest, by turns, each run in a mount namespace of its own.
+ *
+ * Instructions: under QEMU's `-icount shift=0` the guest's clock advances one nanosecond an instruction, the kernel's
+ * instructions and waiting for the disk included. What else the kernel does meanwhile counts too, so every run begins
+ * when a known loop reads as its own length. The first run of a boot differs, so each program has a guest in which it
+ * is first. Wall time comes from a guest without that clock.
+ */
+import { mkdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { type BaseDisk, ensureBaseDisk } from '../../vm-tests/base-disk.ts';
+import { type CpioEntry, file } from '../../vm-tests/cpio.ts';
+import { fastBoot, PREPARE_ROOT_PATH } from '../../vm-tests/fast-boot.ts';
+import { startMachine } from '../../vm-tests/machine.ts';
+import { captured, requireDone } from '../../vm-tests/outcome.ts';
+import { FAST_BOOT_SECONDS, SEALED_POLICY } from '../../vm-tests/refusal.ts';
+import { compared, count, kib, median, medianAndLeast, millions, milliseconds, type Row } from './figures.ts';
+import { linesOf, type Run, residentKibOf, runsOf } from './measure.ts';
+import { REFERENCE_PATH, referenceFiles } from './reference.ts';
+
+/** With the first run of the boot. */
+const RUNS = { instructions: 6, wall: 12 } as const;
+const SETTLE_ATTEMPTS = 400;
+
+type Program = 'sealroot' | 'reference';
+const PROGRAMS: Record<Program, string> = { sealroot: `/${PREPARE_ROOT_PATH}`, reference: REFERENCE_PATH };
+const other = (program: Program): Program => (program === 'sealroot' ? 'reference' : 'sealroot');
+
+/** Sourced by the fast boot's /init before it would mount the disk. Output goes to a file: a serial port is slow. */
+function guestScript(first: Program, runs: number, settles: boolean): string {
+  const settle = settles ? `/bin/measure settle /run/figures settle ${SETTLE_ATTEMPTS}` : ':';
+  const pair = (command: string) =>
+    [first, other(first)].map((program) => `turn ${command} ${program} ${PROGRAMS[program]}`).join('\n');
+  return `
+mount -t ext4 -o rw /dev/vda2 /sysroot || finish 1 'mount of /dev/vda2 failed'
+turn() {
+    rm -rf /run/ostree /run/ostree-booted /run/sealroot /run/systemd
+    ${settle}
+    unshare -m /bin/measure "$1" /run/figures "$1-$2" "$3" /sysroot >>/run/said 2>&1
+}
+for run in $(seq ${runs}); do
+${pair('run')}
+done
+${pair('resident')}
+capture figures cat /run/figures
+capture said cat /run/said
+`;
+}
+
+interface GuestRun {
+  readonly runs: Record<Program, Run[]>;
+  readonly residentKib: Record<Program, number>;
+  /** Of the known loop: what it read before each run, in instructions, and how long it is. */
+  readonly loop: { readonly read: number[]; readonly length: number } | undefined;
+}
+
+class Bench {
+  readonly folder: string;
+  readonly base: BaseDisk;
+  readonly extra: readonly CpioEntry[];
+
+  constructor(folder: string, base: BaseDisk, extra: readonly CpioEntry[]) {
+    this.folder = folder;
+    this.base = base;
+    this.extra = extra;
+  }
+
+  async guest(name: string, first: Program, counts: boolean): Promise<GuestRun> {
+    const { base, folder, extra } = this;
+    const runs = counts ? RUNS.instructions : RUNS.wall;
+    const files = {
+      prepareRoot: base.prepareRoot,
+      policy: SEALED_POLICY,
+      keys: await readFile(base.keys.publicKey, 'utf8'),
+      beforeRoot: guestScript(first, runs, counts),
+      extra,
+    };
+    const boot = await fastBoot(base.kernel, files, base.kernelArguments, path.join(folder, `${name}.cpio`));
+    const machine = await startMachine({
+      name,
+      logFolder: folder,
+      // The figures are those of emulation, also where KVM works.
+      accelerator: 'tcg',
+      boot,
+      disks: [{ file: base.image, format: 'raw', writes: 'discard' }],
+      memoryMiB: 512,
+      extraArguments: counts ? ['-icount', 'shift=0'] : [],
+    });
+    await machine.waitForEnd(FAST_BOOT_SECONDS);
+    requireDone(machine);
+    const results = captured(machine, 'figures').output;
+    try {
+      const loops = counts ? linesOf(results, 'settle') : [];
+      return {
+        runs: { sealroot: runsOf(results, 'run-sealroot'), reference: runsOf(results, 'run-reference') },
+        residentKib: {
+          sealroot: residentKibOf(results, 'resident-sealroot'),
+          reference: residentKibOf(results, 'resident-reference'),
+        },
+        loop: counts ? { read: loops.map(([read = 0]) => read), length: loops[0]?.[1] ?? 0 } : undefined,
+      };
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\nin the guest: ${captured(machine, 'said').output}`);
+    }
+  }
+}
+
+type Pair = readonly [number[], number[]];
+
+function both(runs: Record<Program, readonly Run[]>, value: (run: Run) => number): Pair {
+  return [runs.sealroot.map(value), runs.reference.map(value)];
+}
+
+function instructionRows(own: GuestRun, theirs: GuestRun): Row[] {
+  const warm = { sealroot: own.runs.sealroot.slice(1), reference: own.runs.reference.slice(1) };
+  const [ownFirst, theirFirst] = [own.runs.sealroot[0], theirs.runs.reference[0]];
+  if (ownFirst === undefined || theirFirst === undefined)
+    throw new Error('cannot compare without a first run');
+  const { read, length } = own.loop ?? { read: [Number.NaN], length: Number.NaN };
+  const one = (pair: Pair): readonly [number, number] => [median(pair[0]), median(pair[1])];
+  return [
+    ...medianAndLeast(
+      'instructions, fork to exit',
+      both(warm, (run) => run.nanoseconds),
+      millions,
+      '60 M',
+    ),
+    compared(
+      'of them in the program and its system calls',
+      one(both(warm, (run) => run.cpuMicroseconds * 1000)),
+      millions,
+    ),
+    compared('instructions, first run of a boot', [ownFirst.nanoseconds, theirFirst.nanoseconds], millions),
+    compared(
+      'of them in the program and its system calls',
+      [ownFirst.cpuMicroseconds * 1000, theirFirst.cpuMicroseconds * 1000],
+      millions,
+    ),
+    compared('waits in the first run', [ownFirst.waits, theirFirst.waits], count),
+    compared('page faults', one(both(warm, (run) => run.pageFaults)), count),
+    compared('peak memory (ru_maxrss)', one(both(warm, (run) => run.peakKib)), kib, '1,000 KB + commit'),
+    compared('resident at exit', [own.residentKib.sealroot, own.residentKib.reference], kib),
+    {
+      what: `the clock: a loop of ${count(length)} instructions reads`,
+      sealroot: `${count(Math.min(...read))} to ${count(Math.max(...read))}`,
+    },
+  ];
+}
+
+/** `scratch` is an existing folder, `measure` the program of measure.ts. */
+export async function guestRows(scratch: string, measure: string): Promise<Row[]> {
+  const folder = path.join(scratch, 'guest');
+  await mkdir(folder);
+  const reference = await referenceFiles(path.join(folder, 'reference'));
+  const extra = [...reference, file('bin/measure', await readFile(measure), 0o755)];
+  const bench = new Bench(folder, await ensureBaseDisk(), extra);
+  const own = await bench.guest('instructions-sealroot-first', 'sealroot', true);
+  const theirs = await bench.guest('instructions-reference-first', 'reference', true);
+  const wall = await bench.guest('wall', 'sealroot', false);
+  const warm = { sealroot: wall.runs.sealroot.slice(1), reference: wall.runs.reference.slice(1) };
+  return [
+    ...instructionRows(own, theirs),
+    ...medianAndLeast(
+      'wall time, emulated',
+      both(warm, (run) => run.nanoseconds / 1e6),
+      milliseconds,
+    ),
+  ];
+}

@@ -1,0 +1,43 @@
+/**
+ * The reference at boot: Debian forky's ostree-prepare-root with its libraries, as an initramfs would hold them.
+ * Debian builds it without ed25519, so that `composefs.enabled=signed` cannot boot with it; it runs with `verity`,
+ * which checks the image's fs-verity and no signature.
+ */
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { ensureChroot, runIn } from '../../tools/chroots.ts';
+import { type CpioEntry, directory, file } from '../../vm-tests/cpio.ts';
+
+export const REFERENCE_PATH = '/usr/lib/ostree/ostree-prepare-root';
+const POLICY_PATH = 'usr/lib/ostree/prepare-root.conf';
+const POLICY = '[composefs]\nenabled=verity\n[sysroot]\nreadonly=true\n';
+
+/** In their own chroot: what ostree-boot depends on has no place in the one that the tests compare with. */
+async function ensureForkyBoot(): Promise<string> {
+  return await ensureChroot('forky-boot', { suite: 'forky', packages: ['ostree-boot'] });
+}
+
+/** Everything it needs to run, with the loader's cache that dracut would make; uses `folder`, which must be empty. */
+export async function referenceFiles(folder: string): Promise<CpioEntry[]> {
+  const forky = await ensureForkyBoot();
+  await mkdir(path.join(folder, 'etc'), { recursive: true });
+  await writeFile(path.join(folder, 'etc/ld.so.conf'), '/lib/x86_64-linux-gnu\n');
+  // Lines of ldd: "NAME => /PATH (0x...)", and "/PATH (0x...)" for the loader.
+  const script = `set -eu
+libraries=$(ldd "$1" | sed -n 's|^[^/]*\\(/[^ ]*\\) (0x[0-9a-f]*)$|\\1|p')
+cp --dereference --parents "$1" $libraries /mnt
+ldconfig -r /mnt`;
+  await runIn(forky, ['sh', '-c', script, 'sh', REFERENCE_PATH], { binds: [[folder, '/mnt']] });
+  const entries: CpioEntry[] = [];
+  const items = await readdir(folder, { recursive: true, withFileTypes: true });
+  const named = items.map((item) => ({
+    item,
+    name: path.relative(folder, path.join(item.parentPath, item.name)),
+  }));
+  // Parents sort before what they hold.
+  for (const { item, name } of named.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (item.isDirectory()) entries.push(directory(name));
+    else if (item.isFile()) entries.push(file(name, await readFile(path.join(folder, name)), 0o755));
+  }
+  return [...entries, file(POLICY_PATH, POLICY)];
+}

@@ -58,7 +58,7 @@ function bootId(): string {
 }
 
 async function kvmRunsGuest(folder: string): Promise<boolean> {
-  const name = `kvm-probe-${process.pid}`;
+  const name = 'kvm-probe';
   const initrd = path.join(folder, `${name}.cpio`);
   try {
     const boot = await fastBoot(await testKernel(), { beforeRoot: 'event kvm-works\n' }, '', initrd);

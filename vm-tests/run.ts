@@ -15,6 +15,9 @@ import { comment, subtest } from './tap.ts';
 const PARALLEL_CASES = 2;
 const CONSOLE_LINES_SHOWN = 200;
 
+/** Each run has a folder by its process id; that of a failed one stays for whoever looks into it, until the next run. */
+const RUNS = path.join(CACHE_DIR, 'vm', 'runs');
+
 interface Count {
   passed: number;
   failed: number;
@@ -53,6 +56,13 @@ function report(number: number, name: string, result: CaseResult): string {
   ].join('');
 }
 
+/** Disks are large: what a run left that is over goes. */
+async function removeOldRuns(): Promise<void> {
+  for (const pid of existsSync(RUNS) ? await readdir(RUNS) : []) {
+    if (!existsSync(`/proc/${pid}`)) await rm(path.join(RUNS, pid), { recursive: true, force: true });
+  }
+}
+
 async function runAll(
   folder: string,
   names: readonly string[],
@@ -60,7 +70,8 @@ async function runAll(
 ): Promise<Count> {
   const count = { passed: 0, failed: 0 };
   const waiting = [...names];
-  const scratch = path.join(CACHE_DIR, 'vm', 'runs', `${process.pid}`);
+  await removeOldRuns();
+  const scratch = path.join(RUNS, `${process.pid}`);
   async function worker(): Promise<void> {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
       const file = path.join(folder, `${name}.ts`);

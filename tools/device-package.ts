@@ -31,7 +31,9 @@ const BUILD_PACKAGES = [
 const NODE_GYP = '/usr/share/nodejs/node-gyp/bin/node-gyp.js';
 
 /** Debian packages that an OS tree needs besides. */
-export const DEVICE_DEPENDENCIES = ['nodejs', 'gir1.2-ostree-1.0', 'libgirepository-1.0-1', 'libcairo2'];
+export const DEVICE_DEPENDENCIES = [
+  ...['nodejs', 'gir1.2-ostree-1.0', 'gir1.2-girepository-2.0', 'libgirepository-1.0-1', 'libcairo2'],
+];
 
 /** The chroot with compiler, npm and Node.js of the suite that the device runs. */
 export async function ensureDeviceBuild(): Promise<string> {
@@ -79,7 +81,7 @@ async function ensureNativeModules(): Promise<string> {
   return await ensureCached({
     kind: 'device',
     name: 'node_modules',
-    recipe: { chroot: path.basename(chroot), versions, version: 2 },
+    recipe: { chroot: path.basename(chroot), versions, version: 3 },
     build: (temporary) => compileModules(temporary, chroot),
     discard: (temporary) => rm(temporary, { recursive: true, force: true }),
   });
@@ -114,6 +116,9 @@ async function compileModules(folder: string, chroot: string): Promise<void> {
       },
     );
     await keepRunTimeFiles(work, folder);
+    // What was left out must not be missed, and the addon must be one for this Node.js.
+    const load = "require('koffi'); require('node-gtk').require('GLib', '2.0')";
+    await runIn(chroot, ['node', '-e', load], { binds: [[folder, '/srv/node_modules']], cwd: '/srv' });
   } finally {
     await rm(work, { recursive: true, force: true });
   }
@@ -136,7 +141,7 @@ async function keepRunTimeFiles(work: string, folder: string): Promise<void> {
     const from = path.join(modules, name);
     await cp(from, path.join(folder, name), {
       recursive: true,
-      filter: (source) => !isBuildOnly(path.relative(from, source)),
+      filter: (source) => !isBuildOnly(name, path.relative(from, source)),
     });
   }
 }
@@ -152,9 +157,10 @@ const RUN_TIME_DEPENDENCIES: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-function isBuildOnly(inPackage: string): boolean {
+function isBuildOnly(name: string, inPackage: string): boolean {
+  if (name !== 'node-gtk') return false;
   const [top = ''] = inPackage.split(path.sep);
-  return ['build', 'src', 'vendor', 'doc', 'examples', 'tests', 'node_modules'].includes(top);
+  return ['build', 'src', 'tools', 'scripts', 'binding.gyp'].includes(top);
 }
 
 function isBuildProduct(source: string): boolean {

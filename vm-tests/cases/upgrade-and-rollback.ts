@@ -18,8 +18,9 @@ import { ensureUpdateDisk, FOREIGN_REF, MARK, type SealedCommit, type UpdateDisk
 const UPDATES_SERIAL = 'updates';
 const REPO = '/sysroot/ostree/repo';
 
-/** `entries` shows what the boot loader would boot, before and after. */
-const UPDATE = `${PROVE_ROOT}
+/** `entries` shows what the boot loader would boot, before and after. The console shows each command: this takes minutes. */
+const UPDATE = `exec 9>/dev/ttyS0; BASH_XTRACEFD=9; set -x
+${PROVE_ROOT}
 entries() { cat /boot/loader/entries/*.conf; ls /sysroot/ostree/deploy/${OS_NAME}/deploy; }
 mkdir /run/updates
 mount -t ext4 -o ro,noload /dev/disk/by-id/virtio-${UPDATES_SERIAL} /run/updates

@@ -2,8 +2,8 @@
  * sealroot-prepare-root (signature, fs-verity of the image, mounts) beside the reference's (no signature), both over
  * the same disk in the same guest, by turns, each run in a mount namespace of its own.
  *
- * Instructions: under QEMU's `-icount shift=0` the guest's clock advances one nanosecond an instruction, the kernel's
- * instructions and waiting for the disk included. What else the kernel does meanwhile counts too, so every run begins
+ * Instructions: under QEMU's `-icount shift=0` the guest's clock advances one nanosecond an instruction, and with the
+ * host's while the guest idles, which is subtracted. What else the kernel does meanwhile counts, so every run begins
  * when a known loop reads as its own length. The first run of a boot differs, so each program has a guest in which it
  * is first. Wall time comes from a guest without that clock.
  */
@@ -112,35 +112,34 @@ function both(runs: Record<Program, readonly Run[]>, value: (run: Run) => number
   return [runs.sealroot.map(value), runs.reference.map(value)];
 }
 
+/** The clock advances while nothing runs, too. */
+const instructions = (run: Run): number => run.nanoseconds - run.idleNanoseconds;
+
 function instructionRows(own: GuestRun, theirs: GuestRun): Row[] {
   const warm = { sealroot: own.runs.sealroot.slice(1), reference: own.runs.reference.slice(1) };
-  const [ownFirst, theirFirst] = [own.runs.sealroot[0], theirs.runs.reference[0]];
-  if (ownFirst === undefined || theirFirst === undefined)
-    throw new Error('cannot compare without a first run');
+  // Each in the boot whose first it was.
+  const first = { sealroot: own.runs.sealroot.slice(0, 1), reference: theirs.runs.reference.slice(0, 1) };
   const { read, length } = own.loop ?? { read: [Number.NaN], length: Number.NaN };
-  const one = (pair: Pair): readonly [number, number] => [median(pair[0]), median(pair[1])];
+  const row = (what: string, runs: typeof warm, value: (run: Run) => number, format: typeof count) => {
+    const [sealroot, reference] = both(runs, value);
+    return compared(what, [median(sealroot), median(reference)], format);
+  };
+  const inProcess = (run: Run) => run.cpuMicroseconds * 1000;
   return [
-    ...medianAndLeast(
-      'instructions, fork to exit',
-      both(warm, (run) => run.nanoseconds),
-      millions,
-      '60 M',
-    ),
+    ...medianAndLeast('instructions, fork to exit', both(warm, instructions), millions, '60 M'),
+    row('... those of the process itself', warm, inProcess, millions),
+    row('instructions, first run of a boot', first, instructions, millions),
+    row('... those of the process itself', first, inProcess, millions),
+    row('times it waited, first run of a boot', first, (run) => run.waits, count),
+    row('times it waited', warm, (run) => run.waits, count),
+    row('page faults', warm, (run) => run.pageFaults, count),
+    row('peak memory (ru_maxrss)', warm, (run) => run.peakKib, kib),
     compared(
-      'of them in the program and its system calls',
-      one(both(warm, (run) => run.cpuMicroseconds * 1000)),
-      millions,
+      'resident at exit',
+      [own.residentKib.sealroot, own.residentKib.reference],
+      kib,
+      '977 KiB + commit',
     ),
-    compared('instructions, first run of a boot', [ownFirst.nanoseconds, theirFirst.nanoseconds], millions),
-    compared(
-      'of them in the program and its system calls',
-      [ownFirst.cpuMicroseconds * 1000, theirFirst.cpuMicroseconds * 1000],
-      millions,
-    ),
-    compared('waits in the first run', [ownFirst.waits, theirFirst.waits], count),
-    compared('page faults', one(both(warm, (run) => run.pageFaults)), count),
-    compared('peak memory (ru_maxrss)', one(both(warm, (run) => run.peakKib)), kib, '1,000 KB + commit'),
-    compared('resident at exit', [own.residentKib.sealroot, own.residentKib.reference], kib),
     {
       what: `the clock: a loop of ${count(length)} instructions reads`,
       sealroot: `${count(Math.min(...read))} to ${count(Math.max(...read))}`,

@@ -54,17 +54,20 @@ class Build {
     ours: (image: string) => readonly string[],
     theirs: (image: string) => readonly string[],
   ): Promise<Row[]> {
+    // Spaces separate the fields of a measurement.
+    const label = what.replaceAll(' ', '-');
     for (let run = 0; run <= RUNS; run++) {
-      await this.ours(run === 0 ? 'warm-up' : `ours-${what}`, ours(path.join(this.folder, 'ours.cfs')));
-      await rm(path.join(this.folder, 'theirs.cfs'), { force: true });
-      await this.theirs(run === 0 ? 'warm-up' : `theirs-${what}`, theirs('theirs.cfs'));
+      for (const image of ['ours.cfs', 'theirs.cfs'])
+        await rm(path.join(this.folder, image), { force: true });
+      await this.ours(run === 0 ? 'warm-up' : `ours-${label}`, ours(path.join(this.folder, 'ours.cfs')));
+      await this.theirs(run === 0 ? 'warm-up' : `theirs-${label}`, theirs('theirs.cfs'));
     }
     const image = async (name: string) => await readFile(path.join(this.folder, name));
     if (!(await image('ours.cfs')).equals(await image('theirs.cfs'))) {
       throw new Error(`cannot compare ${what}: the two images differ`);
     }
     const results = await this.results();
-    const [own, their] = [runsOf(results, `ours-${what}`), runsOf(results, `theirs-${what}`)];
+    const [own, their] = [runsOf(results, `ours-${label}`), runsOf(results, `theirs-${label}`)];
     const both = (value: (run: Run) => number) => [own.map(value), their.map(value)] as const;
     return [
       ...medianAndLeast(
@@ -141,7 +144,7 @@ export async function buildSideRows(scratch: string): Promise<{ image: Row[]; di
   const dump = path.join(folder, 'tree.dump');
   const text = await runHere([process.execPath, program, 'image', 'dump', path.join(folder, 'ours.cfs')]);
   await writeFile(dump, text.stdout);
-  const fromDumpProgram = path.join(folder, 'dump-to-image.js');
+  const fromDumpProgram = path.join(folder, 'dump-to-image.mjs');
   await bundleDumpToImage(fromDumpProgram);
   const fromDump = await bench.compare(
     'dump to image',
@@ -157,7 +160,7 @@ async function bundleDumpToImage(outfile: string): Promise<void> {
     outfile,
     bundle: true,
     platform: 'node',
-    format: 'cjs',
+    format: 'esm',
     target: 'node20.19',
     logLevel: 'warning',
   });

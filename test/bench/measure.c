@@ -2,7 +2,8 @@
  * What one program costs, measured around fork and exit; static, so that it runs in an initramfs of nothing else.
  *
  *   measure run RESULTS LABEL PROGRAM [ARGUMENT]...
- *       appends "LABEL NANOSECONDS CPU-MICROSECONDS PEAK-KIB PAGE-FAULTS WAITS STATUS" to the file RESULTS
+ *       appends "LABEL NANOSECONDS IDLE-NANOSECONDS CPU-MICROSECONDS PEAK-KIB PAGE-FAULTS WAITS STATUS" to the file
+ *       RESULTS. Idle is what the processors had nothing to do meanwhile: on a machine with one, the time of waiting.
  *   measure resident RESULTS LABEL PROGRAM [ARGUMENT]...
  *       appends "LABEL KIB STATUS": what is resident when the program exits, counted page by page. The kernel keeps
  *       the peak of `run` in steps of up to 128 KiB for each kind of page (percpu_counter).
@@ -10,7 +11,7 @@
  *       for QEMU's -icount shift=0, where an instruction is a nanosecond: repeats a known loop until it reads as its
  *       own length and not as that and the work of kernel threads; appends "LABEL NANOSECONDS INSTRUCTIONS ATTEMPTS".
  *
- * The exit status is 0 when something was measured, whatever the program's own status.
+ * The exit status is that of the program that was run.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -46,6 +47,21 @@ static long long microseconds(struct timeval time)
     return time.tv_sec * 1000000LL + time.tv_usec;
 }
 
+/* How long the processors have idled since the boot, by /proc/timer_list, which only root may read. */
+static long long idle_nanoseconds(void)
+{
+    char line[256];
+    long long sum = 0, found;
+    FILE *file = fopen("/proc/timer_list", "re");
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, " .idle_sleeptime : %lld", &found) == 1 || sscanf(line, " .iowait_sleeptime : %lld", &found) == 1)
+            sum += found;
+    }
+    if (file)
+        fclose(file);
+    return sum;
+}
+
 static int exit_status(int status)
 {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -59,10 +75,11 @@ static FILE *append_to(const char *path)
     return file;
 }
 
-static void run(const char *results, const char *label, char **program)
+static int run(const char *results, const char *label, char **program)
 {
     struct rusage usage;
     int status;
+    long long idle = idle_nanoseconds();
     long long start = nanoseconds();
     pid_t child = fork();
     if (child < 0)
@@ -74,11 +91,13 @@ static void run(const char *results, const char *label, char **program)
     if (wait4(child, &status, 0, &usage) != child)
         fail("wait4");
     long long elapsed = nanoseconds() - start;
+    idle = idle_nanoseconds() - idle;
     FILE *out = append_to(results);
-    fprintf(out, "%s %lld %lld %ld %ld %ld %d\n", label, elapsed,
+    fprintf(out, "%s %lld %lld %lld %ld %ld %ld %d\n", label, elapsed, idle,
             microseconds(usage.ru_utime) + microseconds(usage.ru_stime), usage.ru_maxrss, usage.ru_minflt,
             usage.ru_nvcsw, exit_status(status));
     fclose(out);
+    return exit_status(status);
 }
 
 /* Rss of /proc/PID/smaps_rollup. */
@@ -97,7 +116,7 @@ static long resident_kib(pid_t pid)
 }
 
 /* The child stops at its exec and, by PTRACE_O_TRACEEXIT, once more when it exits, with its memory still there. */
-static void resident(const char *results, const char *label, char **program)
+static int resident(const char *results, const char *label, char **program)
 {
     long kib = -1;
     int status;
@@ -124,6 +143,7 @@ static void resident(const char *results, const char *label, char **program)
     FILE *out = append_to(results);
     fprintf(out, "%s %ld %d\n", label, kib, exit_status(status));
     fclose(out);
+    return exit_status(status);
 }
 
 static long long known_loop(void)
@@ -150,14 +170,13 @@ static void settle(const char *results, const char *label, int attempts)
 int main(int argc, char **argv)
 {
     if (argc >= 5 && strcmp(argv[1], "run") == 0)
-        run(argv[2], argv[3], argv + 4);
-    else if (argc >= 5 && strcmp(argv[1], "resident") == 0)
-        resident(argv[2], argv[3], argv + 4);
-    else if (argc == 5 && strcmp(argv[1], "settle") == 0)
+        return run(argv[2], argv[3], argv + 4);
+    if (argc >= 5 && strcmp(argv[1], "resident") == 0)
+        return resident(argv[2], argv[3], argv + 4);
+    if (argc == 5 && strcmp(argv[1], "settle") == 0) {
         settle(argv[2], argv[3], atoi(argv[4]));
-    else {
-        fprintf(stderr, "usage: measure run|resident RESULTS LABEL PROGRAM [ARGUMENT]... | settle RESULTS LABEL ATTEMPTS\n");
-        return 2;
+        return 0;
     }
-    return 0;
+    fprintf(stderr, "usage: measure run|resident RESULTS LABEL PROGRAM [ARGUMENT]... | settle RESULTS LABEL ATTEMPTS\n");
+    return 2;
 }

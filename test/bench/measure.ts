@@ -13,6 +13,8 @@ export async function buildMeasure(folder: string): Promise<string> {
 
 export interface Run {
   readonly nanoseconds: number;
+  /** Of all processors together, meanwhile. */
+  readonly idleNanoseconds: number;
   /** On the processor, in user and kernel mode; waiting is not in it. */
   readonly cpuMicroseconds: number;
   readonly peakKib: number;
@@ -24,9 +26,17 @@ export interface Run {
 /** What `measure run` wrote under `label`, in order. A program that failed is no figure: throws. */
 export function runsOf(results: string, label: string): Run[] {
   return linesOf(results, label).map((fields) => {
-    const [nanoseconds = 0, cpuMicroseconds = 0, peakKib = 0, pageFaults = 0, waits = 0, status] = fields;
+    const [
+      nanoseconds = 0,
+      idleNanoseconds = 0,
+      cpuMicroseconds = 0,
+      peakKib = 0,
+      pageFaults = 0,
+      waits = 0,
+      status,
+    ] = fields;
     requireSuccess(label, status);
-    return { nanoseconds, cpuMicroseconds, peakKib, pageFaults, waits };
+    return { nanoseconds, idleNanoseconds, cpuMicroseconds, peakKib, pageFaults, waits };
   });
 }
 

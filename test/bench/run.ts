@@ -67,7 +67,7 @@ async function main(names: readonly string[]): Promise<number> {
     process.stderr.write(`no such part: ${unknown.join(' ')}; parts: ${Object.keys(PARTS).join(' ')}\n`);
     return 2;
   }
-  // The device tree of a base disk is made with this binary.
+  // The base disk's initramfs is made with it, and the guests run it.
   const prepareRoot = await buildPrepareRoot();
   const folder = path.join(CACHE_DIR, 'bench');
   await mkdir(folder, { recursive: true });

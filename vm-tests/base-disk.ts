@@ -74,7 +74,7 @@ export function ensureBaseDisk(): Promise<BaseDisk> {
 }
 
 /** What `sealroot disk create --json` says, as far as it is used here. */
-interface DiskReport {
+export interface DiskReport {
   partitions: { name: string; offset: number }[];
   commit: string;
   digest: string;

@@ -6,6 +6,7 @@
 import { strict as assert } from 'node:assert';
 import { ensureBaseDisk } from '../base-disk.ts';
 import type { VmCase } from '../case.ts';
+import { file } from '../cpio.ts';
 import { requireSystemRefused } from '../outcome.ts';
 import { SystemRefusalCase } from '../refusal.ts';
 import { SYSTEM_BOOT_SECONDS } from '../system-boot.ts';
@@ -26,6 +27,13 @@ const HOSTILE = [
 /** A login prompt and a shell both echo what is typed; only a shell multiplies. */
 const TYPED = '\necho SHELL-$((6*7))\n';
 const SHELL_ANSWER = 'SHELL-42';
+/** sulogin, told by SYSTEMD_SULOGIN_FORCE not to ask for a password. */
+const SHELL_OFFER = 'Press Enter for system maintenance';
+
+/** The drop-ins that take the shell out of systemd's and dracut's failure units, emptied: the test can see a shell. */
+const SHELL_ALLOWED = ['emergency', 'rescue', 'dracut-emergency'].map((unit) =>
+  file(`etc/systemd/system/${unit}.service.d/50-sealroot.conf`, ''),
+);
 
 export default {
   title: 'a refused boot opens no shell',
@@ -38,6 +46,12 @@ export default {
     };
     await refusal.systemBootsUntampered(change);
     refusal.disk.remove(refusal.imagePath);
+    await context.step('without what the sealed initramfs does about it, a shell is offered', async () => {
+      const machine = await refusal.startSystem('with-a-shell', { ...change, initramfsFiles: SHELL_ALLOWED });
+      await machine.waitForConsole('sealroot-prepare-root: error: ', SYSTEM_BOOT_SECONDS);
+      await machine.waitForConsole(SHELL_OFFER, SYSTEM_BOOT_SECONDS);
+      await machine.kill();
+    });
     await context.step('no image and every argument for a shell: refused, and no shell answers', async () => {
       const machine = await refusal.startSystem('hostile', change);
       await machine.waitForConsole('sealroot-prepare-root: error: ', SYSTEM_BOOT_SECONDS);
@@ -47,7 +61,8 @@ export default {
       await machine.waitForEnd(SYSTEM_BOOT_SECONDS);
       requireSystemRefused(machine, 'image-missing');
       assert.ok(!machine.console.includes(SHELL_ANSWER), 'a shell answered');
-      assert.doesNotMatch(machine.console, /Press Enter for maintenance|Give root password|login:/);
+      assert.ok(!machine.console.includes(SHELL_OFFER), 'a shell was offered');
+      assert.doesNotMatch(machine.console, /Give root password|root account is locked|login:/);
     });
   },
 } satisfies VmCase;

@@ -33,6 +33,9 @@ export interface UpdateDisk {
 
 /** The one file in which the commits differ; `next` also has it. */
 export const MARK = '/usr/share/sealroot-test/mark';
+/** In no other file: their object must be nobody else's. */
+export const NEXT_MARK = 'mark-of-the-next-commit';
+const FOREIGN_MARK = 'mark-of-a-stranger';
 
 export async function ensureUpdateDisk(): Promise<UpdateDisk> {
   const trusted = await ensureTestKeys('trusted');
@@ -42,7 +45,7 @@ export async function ensureUpdateDisk(): Promise<UpdateDisk> {
   const folder = await ensureCached({
     kind: 'vm',
     name: 'update-disk',
-    recipe: { tree: path.basename(tree.path), sources: sourcesHash(), version: 1 },
+    recipe: { tree: path.basename(tree.path), sources: sourcesHash(), version: 2 },
     build: (temporary) => build(temporary, tree.path, trusted, other),
     discard: (temporary) => rm(temporary, { recursive: true }),
   });
@@ -77,8 +80,8 @@ async function build(folder: string, tree: string, trusted: Keys, other: Keys): 
     ...['--export-boot', path.join(folder, 'boot'), '--json'],
   ]);
   await writeFile(path.join(folder, 'disk.json'), report);
-  await commitMark(repo, FOREIGN_REF, 'foreign', folder);
-  await commitMark(repo, OS_REF, 'next', folder);
+  await commitMark(repo, FOREIGN_REF, FOREIGN_MARK, folder);
+  await commitMark(repo, OS_REF, NEXT_MARK, folder);
   await sealroot(['seal', '--repo', repo, FOREIGN_REF, '--key', other.secretKey]);
   const sealed = await sealroot(['seal', '--repo', repo, OS_REF, '--key', trusted.secretKey, '--json']);
   await writeFile(path.join(folder, 'next.json'), sealed);
@@ -95,7 +98,7 @@ async function commitMark(repo: string, ref: string, mark: string, folder: strin
     await ensureTrixie(),
     [
       ...['ostree', '--repo=/srv', 'commit', `--branch=${ref}`, '--bootable', '--no-xattrs'],
-      ...[`--tree=ref=${OS_REF}`, '--tree=dir=/mnt', '--owner-uid=0', '--owner-gid=0'],
+      ...[`--tree=ref=${OS_REF}`, '--tree=dir=/mnt'],
       ...[`--timestamp=${COMMIT_TIME}`, `--subject=${mark}`],
     ],
     {

@@ -13,7 +13,14 @@ import { captured, requireSystemBooted } from '../outcome.ts';
 import { PROVE_ROOT } from '../refusal.ts';
 import { SYSTEM_ARGUMENTS, SYSTEM_BOOT_SECONDS, startSystem } from '../system-boot.ts';
 import { copyDisk, Ext4Image } from '../tamper.ts';
-import { ensureUpdateDisk, FOREIGN_REF, MARK, type SealedCommit, type UpdateDisk } from '../update-disk.ts';
+import {
+  ensureUpdateDisk,
+  FOREIGN_REF,
+  MARK,
+  NEXT_MARK,
+  type SealedCommit,
+  type UpdateDisk,
+} from '../update-disk.ts';
 
 const UPDATES_SERIAL = 'updates';
 const REPO = '/sysroot/ostree/repo';
@@ -41,7 +48,7 @@ replace() {
 capture replace replace evil
 capture deploy-replaced sealroot admin deploy --os ${OS_NAME} ${OS_REF}
 capture after-replaced entries
-capture restore replace next
+capture restore replace ${NEXT_MARK}
 
 capture deploy sealroot admin deploy --os ${OS_NAME} --karg sealroot.test=next --json ${OS_REF}
 capture status sealroot admin status --json
@@ -181,7 +188,7 @@ export default {
         script: LOOK,
         expected: update.next,
       });
-      assert.equal(captured(machine, 'mark').output, 'next\n');
+      assert.equal(captured(machine, 'mark').output, `${NEXT_MARK}\n`);
       const booted = statusOf(machine).deployments.find((one) => one.booted);
       assert.equal(booted?.commit, update.next.commit);
     });

@@ -51,7 +51,12 @@ export function addDisk(program: Command, line: CommandLine): void {
     .requiredOption('--output <FILE>', 'the disk image to write', once)
     .option('--pubkey <FILE>', 'public keys, one a line; may be repeated', repeated, [])
     .option('--size <SIZE>', 'the size of the disk, like 8G; the default leaves room for two updates', once)
-    .option('--karg <ARG>', 'a kernel argument behind root= and rw; may be repeated', repeated, [])
+    .option(
+      '--karg <ARG>',
+      'a kernel argument behind root=, rw and systemd.gpt_auto=0; may be repeated',
+      repeated,
+      [],
+    )
     .option('--format <FORMAT>', 'qcow2 or raw', oneOf('qcow2', 'raw'), 'qcow2')
     .option('--export-boot <DIR>', 'write kernel, initramfs and cmdline there, for booting directly', once)
     .option('--json', 'print the result as JSON', false)

@@ -40,11 +40,6 @@ export async function installGuest(tree: string): Promise<void> {
   const configured = path.join(tree, 'etc/systemd/system');
   await mkdir(configured, { recursive: true });
   for (const unit of MASKED) await symlink('/dev/null', path.join(configured, unit));
-  // It mounts what the partition table names. Nobody vouches for that table, and its automount of the EFI system
-  // partition on /boot, which is mounted already, fails and leaves the system degraded.
-  const generators = path.join(tree, 'etc/systemd/system-generators');
-  await mkdir(generators, { recursive: true });
-  await symlink('/dev/null', path.join(generators, 'systemd-gpt-auto-generator'));
   await writeFile(path.join(tree, 'etc/hostname'), 'sealroot-test\n');
   await writeFile(path.join(tree, 'etc/machine-id'), '');
 }

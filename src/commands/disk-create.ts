@@ -36,6 +36,11 @@ import { type KeyPlace, loadTrustedKeys } from './trusted-keys.ts';
 
 const ESP_SIZE = 256 * MIB;
 const SMALLEST_DISK = 1024 * MIB;
+/**
+ * systemd would mount what the partition table names, for which nobody vouches; its automount of the ESP on /boot,
+ * where ostree's boot directory is mounted already, fails and leaves the system degraded.
+ */
+const DEFAULT_ARGUMENTS = ['rw', 'systemd.gpt_auto=0'];
 
 export interface DiskCreateOptions {
   repo: string;
@@ -46,7 +51,7 @@ export interface DiskCreateOptions {
   output: string;
   /** `4G`, `900M` or bytes; without it three times the content and 1 GiB, at least 2 GiB. */
   size?: string | undefined;
-  /** Behind `root=UUID=...` and `rw`. */
+  /** Behind `root=UUID=...`, `rw` and `systemd.gpt_auto=0`. */
   kargs?: readonly string[] | undefined;
   format?: 'raw' | 'qcow2' | undefined;
   /** Gets `kernel`, `initramfs` and `cmdline`, for booting without a boot loader. */
@@ -162,7 +167,7 @@ async function buildRaw(
   let built: RawDisk;
   try {
     progress('deploying');
-    const kernelArguments = [`root=UUID=${fileSystemUuid}`, 'rw', ...(options.kargs ?? [])];
+    const kernelArguments = [`root=UUID=${fileSystemUuid}`, ...DEFAULT_ARGUMENTS, ...(options.kargs ?? [])];
     const deployment = await deployUnsealed(root, verdict.checksum, options, kernelArguments);
     // Before the objects are sealed: what comes after a file's content is visible until the inodes are changed.
     const boot = collectBootFiles(root, deployment, join(work, 'boot'));

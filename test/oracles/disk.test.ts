@@ -192,7 +192,7 @@ describe('sealroot disk create', () => {
     expect(readFileSync(join(folder, 'initramfs')).equals(sealed.initramfs)).toBe(true);
     expect(readFileSync(join(folder, 'cmdline'), 'utf8')).toBe(`${disk.kernelArguments}\n`);
     expect(disk.kernelArguments).toMatch(
-      /^root=UUID=\S+ rw console=ttyS0 spaced="a b" ostree=\/ostree\/boot\.\d\/debian\//,
+      /^root=UUID=\S+ rw systemd\.gpt_auto=0 console=ttyS0 spaced="a b" ostree=\/ostree\/boot\.\d\/debian\//,
     );
     expect(debugfs(`stat ${disk.ostree.replace(/boot\.(\d)/, 'boot.$1.1')}`)).toContain('Type: symlink');
   });

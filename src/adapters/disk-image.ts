@@ -111,7 +111,7 @@ export function makeEsp(image: string, part: Partition, files: readonly EspFile[
   // One sector a cluster: below 65525 clusters readers take it for FAT16, whatever the label says.
   runProgram(['mkfs.vfat', '-F', '32', '-s', '1', '-n', 'ESP', '--offset', sectors, image, kib]);
   const drive = `${image}@@${part.offset}`;
-  for (const directory of directoriesOf(files)) runProgram(['mmd', '-i', drive, `::/${directory}`]);
+  runProgram(['mmd', '-i', drive, ...directoriesOf(files).map((directory) => `::/${directory}`)]);
   for (const { path, content } of files) {
     if ('copyOf' in content) runProgram(['mcopy', '-i', drive, content.copyOf, `::/${path}`]);
     else runProgram(['mcopy', '-i', drive, '-', `::/${path}`], { input: content });

@@ -12,9 +12,7 @@ import { CACHE_DIR, recipeHash, withLock } from '../tools/cache.ts';
 import { runHere } from '../tools/chroots.ts';
 import { fastBoot } from './fast-boot.ts';
 import { testKernel } from './guest-kernel.ts';
-import { startMachine } from './machine.ts';
-
-export type Accelerator = 'kvm' | 'tcg';
+import { type Accelerator, startMachine } from './machine.ts';
 
 const PROBE_SECONDS = 30;
 

@@ -4,8 +4,14 @@
  */
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { type Accelerator, chooseAccelerator } from './accelerator.ts';
-import { GuestFailure, type Machine, type MachineOptions, startMachine } from './machine.ts';
+import { chooseAccelerator } from './accelerator.ts';
+import {
+  type Accelerator,
+  GuestFailure,
+  type Machine,
+  type MachineOptions,
+  startMachine,
+} from './machine.ts';
 import type { TestPoint } from './tap.ts';
 
 export interface VmCase {

@@ -12,8 +12,10 @@ import { mkdir } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import path from 'node:path';
 import { systemError } from '../src/formats/errors.ts';
-import type { Accelerator } from './accelerator.ts';
 import { type GuestEvent, LineSplitter, parseGuestEvent } from './guest-events.ts';
+
+/** `kvm` only where a probe has booted with it (accelerator.ts). */
+export type Accelerator = 'kvm' | 'tcg';
 
 export interface Disk {
   readonly file: string;

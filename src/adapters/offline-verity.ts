@@ -8,8 +8,8 @@
  * changed by debugfs after it is unmounted.
  */
 
-import { closeSync, fstatSync, ftruncateSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
-import { roundUp } from '../formats/bytes.ts';
+import { closeSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { concatBytes, roundUp } from '../formats/bytes.ts';
 import { systemError } from '../formats/errors.ts';
 import { buildVerityTree, VERITY_BLOCK_SIZE, verityDescriptor } from '../formats/fsverity.ts';
 import type { Hasher } from '../formats/hasher.ts';
@@ -101,18 +101,11 @@ function appendMetadata(
   levels: readonly Uint8Array[],
   descriptor: Uint8Array,
 ): void {
-  let at = roundUp(size, METADATA_ALIGNMENT);
-  for (let level = levels.length - 1; level >= 0; level--) {
-    const blocks = levels[level];
-    if (blocks === undefined) continue;
-    writeAll(fd, blocks, at);
-    at += blocks.length;
-  }
   const tail = new Uint8Array(roundUp(descriptor.length + 4, VERITY_BLOCK_SIZE));
   tail.set(descriptor);
   new DataView(tail.buffer).setUint32(tail.length - 4, descriptor.length, true);
-  ftruncateSync(fd, at + tail.length);
-  writeAll(fd, tail, at);
+  // The level that holds the root comes first.
+  writeAll(fd, concatBytes([...levels.toReversed(), tail]), roundUp(size, METADATA_ALIGNMENT));
 }
 
 function writeAll(fd: number, data: Uint8Array, at: number): void {

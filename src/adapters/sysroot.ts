@@ -65,7 +65,7 @@ export interface OpenSysrootOptions {
   lock?: boolean;
   /** Makes a sysroot of an empty directory. */
   create?: boolean;
-  /** Leaves out the fsync of every object: for disks that are thrown away when anything fails. */
+  /** Leaves out every fsync and sync: for disks that are thrown away when anything fails. */
   disableFsync?: boolean;
   /** Called once when another program holds the lock, before waiting for it. */
   onWait?: () => void;
@@ -81,7 +81,7 @@ export async function openSysroot(path: string, options: OpenSysrootOptions = {}
     );
   }
   const lib = await loadLibostree();
-  const sysroot = lib.OSTree.Sysroot.new(lib.Gio.File.newForPath(absolute));
+  const sysroot = newSysroot(lib, absolute, options.disableFsync === true);
   attempt(`open sysroot ${path}`, () => {
     if (options.create === true) sysroot.ensureInitialized(null);
     if (options.lock === true) {
@@ -99,6 +99,18 @@ export async function openSysroot(path: string, options: OpenSysrootOptions = {}
   const repo = sysroot.repo();
   if (options.disableFsync === true) repo.setDisableFsync(true);
   return new LibostreeSysroot(absolute, lib, sysroot, repo, options.lock === true);
+}
+
+/** libostree takes `skip-sync` from the environment only, when a sysroot object is made (ostree-sysroot.c). */
+function newSysroot(lib: Libostree, path: string, skipSync: boolean): GSysroot {
+  const before = process.env.OSTREE_SYSROOT_OPTS;
+  try {
+    if (skipSync) process.env.OSTREE_SYSROOT_OPTS = 'skip-sync';
+    return lib.OSTree.Sysroot.new(lib.Gio.File.newForPath(path));
+  } finally {
+    if (before === undefined) delete process.env.OSTREE_SYSROOT_OPTS;
+    else process.env.OSTREE_SYSROOT_OPTS = before;
+  }
 }
 
 class LibostreeSysroot implements Sysroot {

@@ -97,7 +97,7 @@ function deployLocked(
     refspec,
     kernelArguments: kargs.length === 0 ? undefined : [...sysroot.inheritedKernelArguments(os), ...kargs],
     beforeBootLoader: (path) => {
-      sealDeployment(sealing, path, sealFile);
+      sealDeployment(sealing, path, sealFile, 'durable');
       const doubt = doubtOfOwnKeys(path, store, sealing);
       if (doubt !== undefined) warnings.push(doubt);
       syncFileSystem(path);

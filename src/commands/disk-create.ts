@@ -173,7 +173,8 @@ async function buildRaw(
     const boot = collectBootFiles(root, deployment, join(work, 'boot'));
     progress('making the image and sealing its objects');
     const store = sealingStore(openObjectStore(join(root, 'ostree/repo'), { digests: 'none' }), verity);
-    sealDeployment(makeSignedImage(store, verdict), deployment.path, (path) => verity.add(path));
+    const seal = (path: string) => verity.add(path);
+    sealDeployment(makeSignedImage(store, verdict), deployment.path, seal, 'volatile');
     built = { boot, deployment: deployment.path.slice(root.length), sealedFiles: verity.count };
   } finally {
     unmount();

@@ -29,6 +29,9 @@ export const DEPLOYMENT_IMAGE = '.ostree.cfs';
 /** Makes a file a verity file, whether by the kernel or offline, and returns its digest. Fine with one that is. */
 export type Sealer = (path: string) => Uint8Array;
 
+/** `durable`: on the disk when the call returns. `volatile`: for disks that are thrown away when anything fails. */
+export type Durability = 'durable' | 'volatile';
+
 export interface SealedObject {
   /** Where the image uses it, for messages. */
   path: ByteString;
@@ -142,13 +145,18 @@ export function sealObjects(sealing: Sealing, repoPath: string, seal: Sealer): n
  * Puts the image into a deployment and seals it: complete under a temporary name first, then renamed. The
  * deployment's root is immutable afterwards if it was before.
  */
-export function sealDeployment(sealing: Sealing, deploymentPath: string, seal: Sealer): void {
+export function sealDeployment(
+  sealing: Sealing,
+  deploymentPath: string,
+  seal: Sealer,
+  durability: Durability,
+): void {
   const path = join(deploymentPath, DEPLOYMENT_IMAGE);
   const temporary = `${path}.tmp`;
   const wasImmutable = setImmutable(deploymentPath, false);
   try {
     rmSync(temporary, { force: true });
-    writeNewFile(temporary, sealing.image);
+    writeNewFile(temporary, sealing.image, durability);
     const measured = seal(temporary);
     if (!equalBytes(measured, sealing.verdict.digest)) {
       throw refused(
@@ -157,18 +165,18 @@ export function sealDeployment(sealing: Sealing, deploymentPath: string, seal: S
       );
     }
     renameSync(temporary, path);
-    syncDirectory(deploymentPath);
+    if (durability === 'durable') syncDirectory(deploymentPath);
   } finally {
     if (wasImmutable) setImmutable(deploymentPath, true);
   }
 }
 
-function writeNewFile(path: string, bytes: Uint8Array): void {
+function writeNewFile(path: string, bytes: Uint8Array, durability: Durability): void {
   const fd = openSync(path, 'wx', 0o644);
   try {
     let done = 0;
     while (done < bytes.length) done += writeSync(fd, bytes, done);
-    fsyncSync(fd);
+    if (durability === 'durable') fsyncSync(fd);
   } finally {
     closeSync(fd);
   }

@@ -9,6 +9,9 @@
 import { type ByteString, fromByteString, printable, toByteString } from '../src/formats/encoding.ts';
 import { SealrootError } from '../src/formats/errors.ts';
 import type { Hasher } from '../src/formats/hasher.ts';
+import { S_IFMT } from '../src/formats/tree.ts';
+
+export { S_IFBLK, S_IFDIR, S_IFLNK, S_IFREG, S_IFSOCK } from '../src/formats/tree.ts';
 
 /** An open file, by the kernel's number. */
 export type Descriptor = number & { readonly descriptor: unique symbol };
@@ -147,13 +150,6 @@ export function write(fd: Descriptor, bytes: Uint8Array, name: string): void {
     at += call(`write ${name}`, sys.nr.write, fd, rest, rest.length);
   }
 }
-
-export const S_IFMT = 0o170000;
-export const S_IFSOCK = 0o140000;
-export const S_IFLNK = 0o120000;
-export const S_IFREG = 0o100000;
-export const S_IFBLK = 0o060000;
-export const S_IFDIR = 0o040000;
 
 export interface DeviceNumber {
   readonly major: number;

@@ -56,6 +56,15 @@ done
 exec chroot "$root" /bin/sh -c 'cd "$1"; shift; exec "$@"' sh "$cwd" "$@"
 `;
 
+/**
+ * Starts what follows in namespaces of its own, and lets the kernel kill all of it when this process is gone, even by
+ * SIGKILL: what is half made is the next process's to remove, and nobody may still be writing to it.
+ */
+const PRIVATELY = [
+  ...['--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork', '--kill-child'],
+  ...['--propagation', 'private', '--mount-proc'],
+];
+
 /** Runs `argv` with `root` as its file system. Rejects with the end of stderr when it fails. */
 export async function runIn(
   root: string,
@@ -64,21 +73,16 @@ export async function runIn(
 ): Promise<RunResult> {
   const { binds = [], cwd = '/', input, env = {}, allowedStatus = [0], timeoutSeconds = 600 } = options;
   const child = spawn(
-    'unshare',
+    'setpriv',
     [
-      ...['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'],
+      ...PRIVATELY,
       ...['sh', '-c', ENTER, 'sh', path.resolve(root), cwd, String(binds.length)],
       ...binds.flatMap(([host, guest]) => [path.resolve(host), guest]),
       ...argv,
     ],
-    {
-      env: { ...ENVIRONMENT, ...env },
-      stdio: 'pipe',
-      timeout: timeoutSeconds * 1000,
-      killSignal: 'SIGKILL',
-    },
+    { env: { ...ENVIRONMENT, ...env }, stdio: 'pipe' },
   );
-  return await collect(child, argv, allowedStatus, input);
+  return await collect(child, argv, { allowedStatus, timeoutSeconds, input });
 }
 
 /** Runs a program of this machine under the same rules. */
@@ -89,17 +93,14 @@ export async function runHere(argv: readonly string[], options: RunOptions = {})
     ...(cwd === undefined ? {} : { cwd }),
     env: { ...process.env, LC_ALL: 'C.UTF-8', ...env },
     stdio: 'pipe',
-    timeout: timeoutSeconds * 1000,
-    killSignal: 'SIGKILL',
   });
-  return await collect(child, argv, allowedStatus, input);
+  return await collect(child, argv, { allowedStatus, timeoutSeconds, input });
 }
 
 async function collect(
   child: ReturnType<typeof spawn>,
   argv: readonly string[],
-  allowedStatus: readonly number[],
-  input: Uint8Array | string | undefined,
+  limits: { allowedStatus: readonly number[]; timeoutSeconds: number; input: RunOptions['input'] },
 ): Promise<RunResult> {
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
@@ -107,8 +108,10 @@ async function collect(
   child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
   // A command that does not read its input closes the pipe: its exit status is the news then, not EPIPE.
   child.stdin?.on('error', () => {});
-  child.stdin?.end(input ?? '');
+  child.stdin?.end(limits.input ?? '');
   const what = argv.slice(0, 6).join(' ');
+  // Not spawn()'s own: that one outlives a command that cannot be started, and with it this process.
+  const timer = setTimeout(() => child.kill('SIGKILL'), limits.timeoutSeconds * 1000);
   const { status, signal } = await new Promise<{ status: number | null; signal: string | null }>(
     (resolve, reject) => {
       child.once('error', (error) =>
@@ -116,9 +119,9 @@ async function collect(
       );
       child.once('close', (status, signal) => resolve({ status, signal }));
     },
-  );
+  ).finally(() => clearTimeout(timer));
   const errors = Buffer.concat(stderr).toString();
-  if (status === null || !allowedStatus.includes(status)) {
+  if (status === null || !limits.allowedStatus.includes(status)) {
     const how = status === null ? `killed by ${signal}` : `exit status ${status}`;
     throw systemError(
       'command-failed',
@@ -149,23 +152,26 @@ export async function bootstrap(target: string, { suite, packages, extra = [] }:
     );
   }
   await mkdir(path.dirname(target), { recursive: true });
-  await runHere(
-    [
-      'mmdebstrap',
-      ...['--mode=root', '--variant=minbase', '--format=directory', '--quiet'],
-      `--keyring=${ARCHIVE_KEYRING}`,
-      ...APT_OPTIONS.map((option) => `--aptopt=${option}`),
-      '--dpkgopt=path-exclude=/usr/share/doc/*',
-      '--dpkgopt=path-exclude=/usr/share/man/*',
-      '--dpkgopt=path-exclude=/usr/share/locale/*',
-      `--include=${packages.join(',')}`,
-      ...extra,
-      suite,
-      target,
-      await mirrorFor(suite),
-    ],
-    { timeoutSeconds: 1200, cwd: '/' },
-  );
+  const argv = [
+    'mmdebstrap',
+    ...['--mode=root', '--variant=minbase', '--format=directory'],
+    `--keyring=${ARCHIVE_KEYRING}`,
+    ...APT_OPTIONS.map((option) => `--aptopt=${option}`),
+    '--dpkgopt=path-exclude=/usr/share/doc/*',
+    '--dpkgopt=path-exclude=/usr/share/man/*',
+    '--dpkgopt=path-exclude=/usr/share/locale/*',
+    `--include=${packages.join(',')}`,
+    ...extra,
+    suite,
+    target,
+    await mirrorFor(suite),
+  ];
+  const child = spawn('setpriv', [...PRIVATELY, ...argv], {
+    cwd: '/',
+    env: { ...process.env, LC_ALL: 'C.UTF-8' },
+    stdio: 'pipe',
+  });
+  await collect(child, argv, { allowedStatus: [0], timeoutSeconds: 1200, input: undefined });
 }
 
 /** Removes a Debian folder, unless something is mounted below it: then that would be deleted too. */

@@ -4,6 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { SealrootError } from '../src/formats/errors.ts';
 import { chooseAccelerator } from './accelerator.ts';
 import {
   type Accelerator,
@@ -118,13 +119,17 @@ export async function runCase(
     return { point: { title: name, passed: true, seconds }, steps: context.steps, machine: undefined };
   }
   return {
-    point: { title: name, passed: false, seconds, failure: describe(failure) },
+    point: { title: name, passed: false, seconds, failure: describeFailure(failure) },
     steps: context.steps,
     machine: failure instanceof GuestFailure ? failure.machine : context.machines.at(-1),
   };
 }
 
-function describe(failure: unknown): string {
+/** For a person: the message and the remedy of an error that was foreseen, the stack of another. */
+export function describeFailure(failure: unknown): string {
   if (failure instanceof GuestFailure) return failure.message;
+  if (failure instanceof SealrootError) {
+    return failure.hint === undefined ? failure.message : `${failure.message}\nhint: ${failure.hint}`;
+  }
   return failure instanceof Error ? (failure.stack ?? failure.message) : String(failure);
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { buildPrepareRoot } from '../initrd/build.ts';
 import { CACHE_DIR } from '../tools/cache.ts';
 import { type DiskReport, ensureTestKeys, OS_NAME, OS_REF, sealroot } from './base-disk.ts';
-import { CaseContext } from './case.ts';
+import { CaseContext, describeFailure } from './case.ts';
 import { commitTree } from './commit.ts';
 import { GuestFailure, type Machine } from './machine.ts';
 import { ensureOsTree, type OsTree } from './os-tree.ts';
@@ -126,7 +126,8 @@ try {
   await demo(context);
 } catch (error) {
   process.exitCode = 1;
-  console.error(error instanceof GuestFailure ? `${error.machine.console}\n${error.message}` : error);
+  if (error instanceof GuestFailure) console.error(error.machine.console);
+  console.error(`sealroot: error: ${describeFailure(error)}`);
 } finally {
   await context.end();
 }

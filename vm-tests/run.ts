@@ -1,5 +1,6 @@
 /**
- * `npm run test:vm -- NAME...`: runs the cases of that name, all without one, two at a time, and prints TAP.
+ * `npm run test:vm -- NAME...`: runs the cases of that name, all without one, two at a time, those that may take longest
+ * first, and prints TAP.
  * A failed case shows its guest's console and how to repeat it. The last line is `N passed, N failed`.
  * Exit status: 0 all passed, 1 one failed, 2 nothing to run.
  */
@@ -37,6 +38,15 @@ async function loadCase(file: string): Promise<VmCase> {
   return loaded.default;
 }
 
+/** So that at the end no case is left to run alone. One that cannot be loaded fails soon. */
+async function longestFirst(folder: string, names: readonly string[]): Promise<string[]> {
+  const cases = names.map(async (name) => {
+    const loaded = await loadCase(path.join(folder, `${name}.ts`)).catch(() => undefined);
+    return { name, seconds: loaded?.deadlineSeconds ?? 0 };
+  });
+  return (await Promise.all(cases)).sort((a, b) => b.seconds - a.seconds).map(({ name }) => name);
+}
+
 function report(number: number, name: string, result: CaseResult): string {
   const text = subtest(number, result.point, result.steps);
   if (result.point.passed) return text;
@@ -69,7 +79,7 @@ async function runAll(
   write: (text: string) => void,
 ): Promise<Count> {
   const count = { passed: 0, failed: 0 };
-  const waiting = [...names];
+  const waiting = await longestFirst(folder, names);
   await removeOldRuns();
   const scratch = path.join(RUNS, `${process.pid}`);
   async function worker(): Promise<void> {

@@ -15,6 +15,8 @@ import {
   isValidName,
   MAX_CONTENT_BYTES,
   MAX_FILE_BYTES,
+  NO_XATTRS,
+  newNode,
   resolveHardlink,
   S_IFBLK,
   S_IFCHR,
@@ -92,7 +94,7 @@ function parseNode(parser: Parser, fields: readonly string[]): TreeNode {
   const [mtimeSec, mtimeNsec] = parseMtime(parser, fields[MTIME] ?? '');
   const size = parseSize(parser, fields[SIZE]);
   const rdev = parseU32(parser, fields[RDEV], 'device number');
-  const node: TreeNode = {
+  const node = newNode({
     mode,
     uid: parseU32(parser, fields[UID], 'uid'),
     gid: parseU32(parser, fields[GID], 'gid'),
@@ -101,8 +103,8 @@ function parseNode(parser: Parser, fields: readonly string[]): TreeNode {
     size,
     mtimeSec,
     mtimeNsec,
-    xattrs: new Map(),
-  };
+    xattrs: NO_XATTRS,
+  });
   if (type === S_IFDIR) node.children = new Map();
   const payload = optional(parser, fields[PAYLOAD], 'payload');
   if (type === S_IFLNK) {
@@ -136,17 +138,16 @@ function parseLink(parser: Parser, mode: number, fields: readonly string[]): Tre
   if ((mode & S_IFMT) === S_IFDIR) throw malformed(parser, 'mode', 'makes a hard link of a directory');
   const target = optional(parser, fields[PAYLOAD], 'link target');
   if (target === undefined) throw malformed(parser, 'payload', 'is missing in a hard link');
-  const node: TreeNode = {
-    mode,
-    uid: 0,
-    gid: 0,
+  const owner = { mode, uid: 0, gid: 0 };
+  const node = newNode({
+    ...owner,
     rdev: 0,
     nlink: 1,
     size: 0,
     mtimeSec: 0n,
     mtimeNsec: 0,
-    xattrs: new Map(),
-  };
+    xattrs: NO_XATTRS,
+  });
   parser.links.push({ node, target: cutAtNul(target), line: parser.line });
   return node;
 }
@@ -192,13 +193,15 @@ function parseXattrs(parser: Parser, node: TreeNode, text: string): void {
   }
   const fields = text.split(' ');
   if (fields.at(-1) === '') fields.pop(); // a single trailing space ends the line
+  const xattrs = new Map(node.xattrs);
   for (const field of fields) {
     const split = field.indexOf('=');
     if (split < 0) throw malformed(parser, 'xattr', `"${printable(field)}" has no =`);
     const key = cutAtNul(unescapeField(parser, field.slice(0, split), 'xattr name'));
     if (key === '') throw malformed(parser, 'xattr', 'has an empty name');
-    node.xattrs.set(key, fromByteString(unescapeField(parser, field.slice(split + 1), 'xattr value')));
+    xattrs.set(key, fromByteString(unescapeField(parser, field.slice(split + 1), 'xattr value')));
   }
+  node.xattrs = xattrs;
 }
 
 const MAX_U64 = 2n ** 64n - 1n;
@@ -339,7 +342,8 @@ const UNPRINTABLE = /[^\x21-\x7e]|\\/;
 const UNPRINTABLE_ALL = /[^\x21-\x7e]|\\/g;
 const SHORT: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
-function escapeField(text: string): string {
+/** As the fields of a dump are written: everything but printable ASCII as an escape. */
+export function escapeField(text: string): string {
   if (!UNPRINTABLE.test(text)) return text;
   return text.replace(
     UNPRINTABLE_ALL,

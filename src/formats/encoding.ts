@@ -40,19 +40,22 @@ export function ascii(text: string): ByteString {
 
 const HEX = '0123456789abcdef';
 const HEX_CHUNK = 256;
+const hexCodes = new Uint8Array(2 * HEX_CHUNK);
+const HEX_CODES = Uint8Array.from({ length: 16 }, (_, i) => HEX.charCodeAt(i));
 
 /** Lower-case hex, two digits per byte. */
 export function hex(bytes: Uint8Array): string {
   let out = '';
   // Character codes, not concatenation: that leaves a rope of 64 pieces per digest, ten times as slow in V8.
   for (let start = 0; start < bytes.length; start += HEX_CHUNK) {
-    const codes: number[] = [];
     const end = Math.min(bytes.length, start + HEX_CHUNK);
+    let at = 0;
     for (let i = start; i < end; i++) {
       const byte = bytes[i] ?? 0;
-      codes.push(HEX.charCodeAt(byte >> 4), HEX.charCodeAt(byte & 15));
+      hexCodes[at++] = HEX_CODES[byte >> 4] ?? 0;
+      hexCodes[at++] = HEX_CODES[byte & 15] ?? 0;
     }
-    out += String.fromCharCode(...codes);
+    out += String.fromCharCode.apply(null, hexCodes.subarray(0, at) as unknown as number[]);
   }
   return out;
 }

@@ -1,398 +1,213 @@
 /**
  * Reads EROFS structures and trusts none of them: the first of the reader's two gates. What leaves this file is in
  * bounds, of a known kind, and no byte of the image belongs to two things. Whether it is something that composefs
- * writes is for erofs-read.ts to say. Compression, extra devices, fragments and real chunks are refused here.
+ * writes is for the second gate to say, composefs-gate.ts.
  *
+ * Everything is visited once, and all work is bounded by the size of the image.
  * Source: the kernel's Documentation/filesystems/erofs.rst and fs/erofs/erofs_fs.h.
  */
 
-import { atOffset, ByteReader, roundUp } from './bytes.ts';
-import { type ByteString, printable, toByteString } from './encoding.ts';
+import type { ByteString } from './encoding.ts';
+import { type RawDirent, readDirents } from './erofs-dirents.ts';
+import type { Findings, Place } from './erofs-findings.ts';
+import { type BuildTime, type ErofsEntry, type ErofsInode, parseInode } from './erofs-inode.ts';
 import * as layout from './erofs-layout.ts';
-import { badInput, type SealrootError } from './errors.ts';
-import { isValidName, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
+import { checkSharedXattr, entrySize, locateXattrs, type XattrSource } from './erofs-xattr-read.ts';
+import { MAX_DEPTH, S_IFDIR, S_IFMT } from './tree.ts';
 
-export interface RawInode {
-  nid: number;
-  offset: number;
-  extended: boolean;
-  layout: number;
-  mode: number;
-  nlink: number;
-  size: number;
-  /** Device number, first block or chunk format. */
-  union: number;
-  uid: number;
-  gid: number;
-  mtimeSec: bigint;
-  mtimeNsec: number;
-  xattrOffset: number;
-  /** Where the tail begins; also the end of the xattrs. */
-  tailOffset: number;
+const { BLOCK_SIZE, SLOT_SIZE, SUPER } = layout;
+
+/** A shared xattr that at least one inode refers to. */
+export interface SharedXattr {
+  readonly usable: boolean;
+  references: number;
 }
 
-export interface RawXattr {
-  key: ByteString;
-  value: Uint8Array;
-}
-
-export interface RawDirent {
-  name: ByteString;
-  nid: number;
-  fileType: number;
-}
-
-const { BLOCK_SIZE, SLOT_SIZE, SUPER, COMPACT, EXTENDED, DIRENT, DIRENT_SIZE } = layout;
-const MAX_SIZE = 2n ** 53n;
-
-export function malformed(code: string, offset: number, fact: string): SealrootError {
-  return badInput(code, `cannot read image: ${fact} ${atOffset(offset)}`);
-}
-
-export class ErofsImage {
-  readonly reader: ByteReader;
-  readonly rootNid: number;
-  readonly #buildTimeSec: bigint;
-  readonly #buildTimeNsec: number;
-  readonly #xattrStart: number;
-  readonly #inodes = new Map<number, RawInode>();
-  readonly #shared = new Map<number, RawXattr>();
-  /** Start and end of everything read, in pairs. */
-  readonly #claims: number[] = [];
+export class ErofsImage implements XattrSource {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly findings: Findings;
+  readonly sharedBase: number;
+  readonly buildTime: BuildTime;
+  /** The root first, which is a directory, then breadth first as their names are met. Empty without a usable root. */
+  readonly inodes: ErofsInode[] = [];
+  /** By offset. */
+  readonly shared = new Map<number, SharedXattr>();
+  /** Offsets of the xattrs of all inodes; which of them are an inode's, the inode says. */
+  readonly xattrs: number[] = [];
+  complete = true;
+  /** By nid: 1 + index in `inodes`; -1 for one that cannot be used. */
+  readonly #known: Int32Array;
+  /** One for each word of 4 bytes: whether it is in use. */
+  readonly #used: Uint8Array;
   #claimed = 0;
 
-  /** Checks the superblock. */
-  constructor(bytes: Uint8Array) {
-    this.reader = new ByteReader(bytes, 'image');
-    const { reader } = this;
-    if (reader.u32(SUPER.MAGIC) !== layout.EROFS_MAGIC) {
-      throw malformed('erofs-magic-invalid', SUPER.MAGIC, 'no EROFS magic');
-    }
-    reader.slice(SUPER.MAGIC, SUPER.END);
-    const incompatible = reader.u32(SUPER.FEATURE_INCOMPAT);
-    if (incompatible !== 0) {
-      const bits = `0x${incompatible.toString(16)}`;
-      throw malformed(
-        'erofs-feature-unknown',
-        SUPER.FEATURE_INCOMPAT,
-        `incompatible features ${bits} are set`,
-      );
-    }
-    const blockBits = reader.u8(SUPER.BLKSZBITS);
-    if (blockBits !== layout.BLOCK_SIZE_LOG2) {
-      throw malformed(
-        'erofs-block-size-unsupported',
-        SUPER.BLKSZBITS,
-        `block size is 2^${blockBits}, not 2^12,`,
-      );
-    }
-    const blocks = reader.u32(SUPER.BLOCKS);
-    if (blocks * BLOCK_SIZE !== bytes.length) {
-      const fact = `${blocks} blocks are declared, but the image has ${bytes.length} bytes,`;
-      throw malformed('erofs-size-mismatch', SUPER.BLOCKS, fact);
-    }
-    this.rootNid = reader.u16(SUPER.ROOT_NID);
-    this.#buildTimeSec = signed64(reader.u64(SUPER.BUILD_TIME));
-    this.#buildTimeNsec = reader.u32(SUPER.BUILD_TIME_NSEC);
-    this.#xattrStart = reader.u32(SUPER.XATTR_BLKADDR) * BLOCK_SIZE;
-    this.#claim(0, SUPER.END);
+  /** Only superblocks that `checkSuperblock` has accepted. */
+  constructor(bytes: Uint8Array, view: DataView, findings: Findings) {
+    this.bytes = bytes;
+    this.view = view;
+    this.findings = findings;
+    this.sharedBase = view.getUint32(SUPER.XATTR_BLKADDR, true) * BLOCK_SIZE;
+    this.buildTime = {
+      sec: view.getBigInt64(SUPER.BUILD_TIME, true),
+      nsec: view.getUint32(SUPER.BUILD_TIME_NSEC, true),
+    };
+    this.#known = new Int32Array(Math.floor(bytes.length / SLOT_SIZE));
+    this.#used = new Uint8Array(Math.ceil(bytes.length / 4));
+    this.#used.fill(1, 0, SUPER.END / 4);
+    this.#claimed = SUPER.END;
+    this.#walk();
   }
 
-  /** Notes that these bytes are in use. The sum alone bounds all work by the size of the image. */
-  #claim(start: number, end: number): void {
-    this.#claimed += end - start;
-    if (this.#claimed > this.reader.length) {
-      throw malformed(
-        'erofs-overlap',
-        start,
-        'more bytes are used than the image has, counted up to the data',
-      );
-    }
-    if (end > start) this.#claims.push(start, end);
+  /** Data of a flat file or link: its blocks and then its tail. */
+  data(inode: ErofsInode): Uint8Array {
+    const { blocks, tail, size, xattrEnd } = inode;
+    const start = inode.union * BLOCK_SIZE;
+    const whole = size - tail;
+    if (tail === 0)
+      return blocks === 0 ? this.bytes.subarray(0, 0) : this.bytes.subarray(start, start + whole);
+    if (whole === 0) return this.bytes.subarray(xattrEnd, xattrEnd + tail);
+    const out = new Uint8Array(size);
+    out.set(this.bytes.subarray(start, start + whole));
+    out.set(this.bytes.subarray(xattrEnd, xattrEnd + tail), whole);
+    return out;
   }
 
-  /** To be called when everything was read: no byte may have been claimed twice. */
-  requireNoOverlap(): void {
-    const starts: number[] = [];
-    const ends = new Map<number, number>();
-    for (let i = 0; i < this.#claims.length; i += 2) {
-      const start = this.#claims[i] ?? 0;
-      if (ends.has(start)) throw malformed('erofs-overlap', start, 'two structures share the data');
-      starts.push(start);
-      ends.set(start, this.#claims[i + 1] ?? 0);
+  #walk(): void {
+    const root = this.#inodeAt(this.view.getUint16(SUPER.ROOT_NID, true), '' as ByteString, undefined);
+    if (root === undefined) return;
+    if ((root.mode & S_IFMT) !== S_IFDIR) {
+      this.findings.add('erofs-root-invalid', root.offset, 'the root is not a directory', root);
+      this.inodes.pop();
+      this.complete = false;
     }
-    starts.sort((a, b) => a - b);
-    let last = 0;
-    for (const start of starts) {
-      if (start < last) throw malformed('erofs-overlap', start, 'two structures share the data');
-      last = ends.get(start) ?? 0;
+    for (let i = 0; i < this.inodes.length; i++) {
+      const inode = this.inodes[i] as ErofsInode;
+      if ((inode.mode & S_IFMT) === S_IFDIR) this.#readDirectory(inode);
     }
   }
 
-  /** The inode, checked and remembered: everything it refers to lies inside the image. */
-  inode(nid: number, from: number): RawInode {
-    const known = this.#inodes.get(nid);
-    if (known !== undefined) return known;
+  /** The inode of a number; it is new when `inodes` has grown. Undefined for one that cannot be used. */
+  #inodeAt(nid: number, name: ByteString, parent: ErofsInode | undefined): ErofsInode | undefined {
+    const { bytes, findings } = this;
     const offset = nid * SLOT_SIZE;
-    if (offset < SUPER.END || offset + layout.INODE_COMPACT_SIZE > this.reader.length) {
-      throw malformed('erofs-nid-invalid', from, `the inode number ${nid} points outside of the image`);
+    if (offset < SUPER.END || offset + layout.INODE_COMPACT_SIZE > bytes.length) {
+      const at = parent === undefined ? SUPER.ROOT_NID : parent.offset;
+      const place: Place = { nid, name, parent };
+      findings.add('erofs-nid-invalid', at, `the inode number ${nid} points outside of the image`, place);
+      this.complete = false;
+      return undefined;
     }
-    const inode = this.#parseInode(nid, offset);
-    if (layout.direntType(inode.mode) === 0) {
-      throw malformed(
-        'erofs-inode-invalid',
-        offset,
-        `the mode 0o${inode.mode.toString(8)} has no known file type`,
-      );
-    }
-    this.#checkXattrArea(inode);
-    this.#checkData(inode);
-    this.#inodes.set(nid, inode);
+    const known = this.#known[nid] ?? 0;
+    if (known !== 0) return known < 0 ? undefined : this.inodes[known - 1];
+    const inode = parseInode(this, nid, name, parent, this.buildTime);
+    this.#known[nid] = -1;
+    if (inode === undefined || !this.#claimInode(inode)) return undefined;
+    this.inodes.push(inode);
+    this.#known[nid] = this.inodes.length;
+    if (inode.xattrEnd > inode.xattrStart) locateXattrs(this, inode, this.#useShared);
     return inode;
   }
 
-  #parseInode(nid: number, offset: number): RawInode {
-    const { reader } = this;
-    const format = reader.u16(offset);
-    const dataLayout = (format & layout.FORMAT_KNOWN_BITS) >> layout.FORMAT_LAYOUT_SHIFT;
-    const known =
-      dataLayout === layout.LAYOUT_FLAT_PLAIN ||
-      dataLayout === layout.LAYOUT_FLAT_INLINE ||
-      dataLayout === layout.LAYOUT_CHUNK_BASED;
-    if (!known || (format & ~layout.FORMAT_KNOWN_BITS) !== 0) {
-      throw malformed(
-        'erofs-inode-format-unknown',
-        offset,
-        `the inode format 0x${format.toString(16)} is not known`,
-      );
-    }
-    const extended = (format & layout.FORMAT_EXTENDED) !== 0;
-    const size = extended ? reader.u64(offset + EXTENDED.SIZE) : BigInt(reader.u32(offset + COMPACT.SIZE));
-    if (size > MAX_SIZE) throw malformed('erofs-inode-invalid', offset, `the size ${size} exceeds 2^53`);
-    const icount = reader.u16(offset + COMPACT.XATTR_ICOUNT);
-    const xattrOffset = offset + (extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE);
-    return {
-      nid,
-      offset,
-      extended,
-      layout: dataLayout,
-      mode: reader.u16(offset + COMPACT.MODE),
-      nlink: extended ? reader.u32(offset + EXTENDED.NLINK) : reader.u16(offset + COMPACT.NLINK),
-      size: Number(size),
-      union: reader.u32(offset + COMPACT.U),
-      uid: extended ? reader.u32(offset + EXTENDED.UID) : reader.u16(offset + COMPACT.UID),
-      gid: extended ? reader.u32(offset + EXTENDED.GID) : reader.u16(offset + COMPACT.GID),
-      mtimeSec: extended ? signed64(reader.u64(offset + EXTENDED.MTIME)) : this.#buildTimeSec,
-      mtimeNsec: extended ? reader.u32(offset + EXTENDED.MTIME_NSEC) : this.#buildTimeNsec,
-      xattrOffset,
-      tailOffset: xattrOffset + (icount === 0 ? 0 : layout.XATTR_HEADER_SIZE + 4 * (icount - 1)),
-    };
-  }
-
-  #checkXattrArea(inode: RawInode): void {
-    if (inode.tailOffset > this.reader.length) {
-      throw malformed('erofs-xattr-invalid', inode.offset, 'the xattrs reach beyond the image, of the inode');
-    }
-    this.#claim(inode.offset, inode.tailOffset);
-  }
-
-  #checkData(inode: RawInode): void {
-    const type = inode.mode & S_IFMT;
-    const chunked = inode.layout === layout.LAYOUT_CHUNK_BASED;
-    if (type !== S_IFREG && (chunked || (type !== S_IFDIR && type !== S_IFLNK))) {
-      if (chunked || inode.size !== 0 || inode.layout !== layout.LAYOUT_FLAT_PLAIN) {
-        throw malformed(
-          'erofs-inode-invalid',
-          inode.offset,
-          'the file type cannot have this data, of the inode',
-        );
-      }
-      return;
-    }
-    if (chunked) {
-      this.#checkChunks(inode);
-      return;
-    }
-    const { blocks, tail } = this.#extent(inode);
-    if (tail > 0) {
-      const end = inode.tailOffset + tail;
-      if (
-        end > this.reader.length ||
-        Math.floor((end - 1) / BLOCK_SIZE) !== Math.floor(inode.tailOffset / BLOCK_SIZE)
-      ) {
-        throw malformed(
-          'erofs-inode-invalid',
-          inode.offset,
-          `the tail of ${tail} bytes crosses a block, of the inode`,
-        );
-      }
-      this.#claim(inode.tailOffset, end);
-    }
-    if (blocks > 0) {
-      const start = inode.union * BLOCK_SIZE;
-      if (start + blocks * BLOCK_SIZE > this.reader.length) {
-        throw malformed(
-          'erofs-inode-invalid',
-          inode.offset,
-          `${blocks} data blocks lie beyond the image, of the inode`,
-        );
-      }
-      this.#claim(start, start + blocks * BLOCK_SIZE);
-    }
-  }
-
-  #extent(inode: RawInode): { blocks: number; tail: number } {
-    const inline = inode.layout === layout.LAYOUT_FLAT_INLINE;
-    return {
-      blocks: inline ? Math.floor(inode.size / BLOCK_SIZE) : Math.ceil(inode.size / BLOCK_SIZE),
-      tail: inline ? inode.size % BLOCK_SIZE : 0,
-    };
-  }
-
-  /** Only holes: libcomposefs sets every chunk so, data lies in the backing file. */
-  #checkChunks(inode: RawInode): void {
-    const bits = layout.BLOCK_SIZE_LOG2 + (inode.union & layout.CHUNK_BITS_MASK);
-    const size = Math.ceil(inode.size / 2 ** bits) * layout.CHUNK_INDEX_SIZE;
-    if (inode.size === 0 || bits !== layout.chunkBits(inode.size)) {
-      throw malformed(
-        'erofs-chunk-invalid',
-        inode.offset,
-        `chunks of 2^${bits} bytes for ${inode.size} bytes, of the inode`,
-      );
-    }
-    // What does not fit behind the inode stands in a block whose number the inode does not tell (see erofs-write.ts).
-    if (BLOCK_SIZE - (inode.tailOffset % BLOCK_SIZE) < size) return;
-    for (let at = inode.tailOffset; at < inode.tailOffset + size; at += layout.CHUNK_INDEX_SIZE) {
-      if (this.reader.u32(at) !== layout.CHUNK_HOLE)
-        throw malformed('erofs-chunk-invalid', at, 'a chunk has data');
-    }
-    this.#claim(inode.tailOffset, inode.tailOffset + size);
-  }
-
-  /** Data of a flat file or link; its blocks and then its tail. */
-  data(inode: RawInode): Uint8Array {
-    const { blocks, tail } = this.#extent(inode);
+  #claimInode(inode: ErofsInode): boolean {
     const start = inode.union * BLOCK_SIZE;
-    const whole = blocks === 0 ? 0 : Math.min(inode.size, blocks * BLOCK_SIZE);
-    if (tail === 0) return this.reader.slice(blocks === 0 ? 0 : start, (blocks === 0 ? 0 : start) + whole);
-    if (whole === 0) return this.reader.slice(inode.tailOffset, inode.tailOffset + tail);
-    const out = new Uint8Array(inode.size);
-    out.set(this.reader.slice(start, start + whole));
-    out.set(this.reader.slice(inode.tailOffset, inode.tailOffset + tail), whole);
-    return out;
+    const hasBlocks = inode.blocks > 0 && inode.layout !== layout.LAYOUT_CHUNK_BASED;
+    return (
+      this.#claim(inode.offset, inode.xattrEnd + inode.tail, inode) &&
+      (!hasBlocks || this.#claim(start, start + inode.blocks * BLOCK_SIZE, inode))
+    );
   }
 
-  /** Inline xattrs as they are stored, then the shared ones. */
-  xattrs(inode: RawInode): RawXattr[] {
-    const { xattrOffset: start, tailOffset: end } = inode;
-    if (start === end) return [];
-    const out: RawXattr[] = [];
-    const refs = this.reader.u8(start + 4);
-    let at = start + layout.XATTR_HEADER_SIZE + refs * layout.XATTR_REF_SIZE;
-    if (at > end)
-      throw malformed('erofs-xattr-invalid', start, `${refs} shared xattrs do not fit the xattrs`);
-    while (at < end) {
-      const entry = this.#xattrEntry(at, end);
-      out.push(entry.xattr);
-      at = entry.end;
+  /** Notes that these bytes are in use: nobody else's until now. That bounds all work by the size of the image. */
+  #claim(start: number, end: number, place: Place): boolean {
+    const used = this.#used;
+    const last = Math.ceil(end / 4);
+    let free = this.#claimed + end - start <= this.bytes.length;
+    for (let word = start / 4; free && word < last; word++) free = used[word] === 0;
+    if (!free) {
+      this.findings.add('erofs-overlap', start, 'the data is in use for something else, too,', place);
+      this.complete = false;
+      return false;
     }
-    for (let i = 0; i < refs; i++) {
-      const ref = this.reader.u32(start + layout.XATTR_HEADER_SIZE + i * layout.XATTR_REF_SIZE);
-      out.push(this.#sharedXattr(this.#xattrStart + ref * 4));
-    }
-    const keys = new Set<string>();
-    for (const { key } of out) {
-      if (keys.has(key))
-        throw malformed('erofs-xattr-duplicate', start, `the xattr "${printable(key)}" is repeated`);
-      keys.add(key);
-    }
-    return out;
+    this.#claimed += end - start;
+    used.fill(1, start / 4, last);
+    return true;
   }
 
-  #sharedXattr(offset: number): RawXattr {
-    let xattr = this.#shared.get(offset);
-    if (xattr === undefined) {
-      const entry = this.#xattrEntry(offset, this.reader.length);
-      xattr = entry.xattr;
-      this.#claim(offset, entry.end);
-      this.#shared.set(offset, xattr);
+  #readDirectory(dir: ErofsInode): void {
+    if (dir.depth > MAX_DEPTH) {
+      this.findings.add('erofs-too-deep', dir.offset, `more than ${MAX_DEPTH} levels of directories`, dir);
+      this.complete = false;
+      return;
     }
-    return xattr;
-  }
-
-  #xattrEntry(at: number, limit: number): { xattr: RawXattr; end: number } {
-    if (at + layout.XATTR_ENTRY_SIZE > limit)
-      throw malformed('erofs-xattr-invalid', at, 'an xattr does not fit');
-    const suffixLength = this.reader.u8(at);
-    const index = this.reader.u8(at + 1);
-    const suffixStart = at + layout.XATTR_ENTRY_SIZE;
-    const valueStart = suffixStart + suffixLength;
-    const valueEnd = valueStart + this.reader.u16(at + 2);
-    const end = roundUp(valueEnd, 4);
-    if (end > limit) throw malformed('erofs-xattr-invalid', at, 'an xattr does not fit');
-    const key = layout.joinXattrName(index, toByteString(this.reader.slice(suffixStart, valueStart)));
-    if (key === undefined || key.length === 0 || key.length > 255 || key.includes('\0')) {
-      throw malformed('erofs-xattr-invalid', at, `an xattr has prefix ${index} and an unusable name`);
-    }
-    return { xattr: { key, value: this.reader.slice(valueStart, valueEnd) }, end };
-  }
-
-  /** All entries, with "." and "..", in strictly ascending order; nids are not yet looked at. */
-  dirents(dir: RawInode): RawDirent[] {
-    const { blocks, tail } = this.#extent(dir);
-    if (dir.layout === layout.LAYOUT_FLAT_PLAIN && dir.size % BLOCK_SIZE !== 0) {
-      throw malformed(
-        'erofs-directory-invalid',
-        dir.offset,
-        `the size ${dir.size} is not whole blocks, of the directory`,
-      );
-    }
-    const out: RawDirent[] = [];
-    for (let i = 0; i < blocks; i++) {
-      const start = (dir.union + i) * BLOCK_SIZE;
-      this.#direntChunk(out, start, start + BLOCK_SIZE, true);
-    }
-    if (tail > 0) this.#direntChunk(out, dir.tailOffset, dir.tailOffset + tail, false);
-    return out;
-  }
-
-  #direntChunk(out: RawDirent[], start: number, end: number, padded: boolean): void {
-    const { reader } = this;
-    const namesStart = end - start < DIRENT_SIZE ? 0 : reader.u16(start + DIRENT.NAMEOFF);
-    if (namesStart === 0 || namesStart % DIRENT_SIZE !== 0 || start + namesStart > end) {
-      throw malformed('erofs-directory-invalid', start, `names at ${namesStart} do not follow the entries`);
-    }
-    let last = out.at(-1)?.name ?? '';
-    let nameStart = start + namesStart;
-    for (let at = start; at < start + namesStart; at += DIRENT_SIZE) {
-      const isLast = at + DIRENT_SIZE === start + namesStart;
-      let nameEnd = isLast ? end : start + reader.u16(at + DIRENT_SIZE + DIRENT.NAMEOFF);
-      if (isLast && padded) nameEnd = this.#trimZeros(nameStart, end);
-      if (nameEnd <= nameStart || nameEnd > end) {
-        throw malformed('erofs-directory-invalid', at, 'a name is empty or beyond its block, of the entry');
+    const entries: ErofsEntry[] = [];
+    let dots = 0;
+    let subdirectories = 0;
+    let left = 0;
+    for (const dirent of readDirents(this, dir)) {
+      const { name } = dirent;
+      if (name === '.' || name === '..') {
+        this.#requireDot(dir, dirent);
+        dots++;
+        continue;
       }
-      const name = toByteString(reader.slice(nameStart, Math.min(nameEnd, nameStart + 256)));
-      if (!isValidName(name) && name !== '.' && name !== '..') {
-        throw malformed('erofs-name-invalid', nameStart, `"${printable(name)}" is not a file name`);
+      const entry = this.#entry(dir, dirent);
+      if (entry === undefined) {
+        left++;
+        continue;
       }
-      if (name <= last) {
-        const code = name === last ? 'erofs-name-duplicate' : 'erofs-directory-unsorted';
-        throw malformed(code, at, `"${printable(name)}" follows "${printable(last)}"`);
-      }
-      const nid = reader.u32(at + DIRENT.NID) + reader.u32(at + DIRENT.NID + 4) * 2 ** 32;
-      out.push({ name, nid, fileType: reader.u8(at + DIRENT.FILE_TYPE) });
-      last = name;
-      nameStart = nameEnd;
+      if ((entry.inode.mode & S_IFMT) === S_IFDIR) subdirectories++;
+      entries.push(entry);
+    }
+    dir.entries = entries;
+    if (dots !== 2) this.findings.add('erofs-dot-missing', dir.offset, '"." or ".." is missing', dir);
+    if (left === 0 && dir.nlink !== 2 + subdirectories) {
+      const fact = `the link count is ${dir.nlink}, expected ${2 + subdirectories},`;
+      this.findings.add('erofs-nlink-mismatch', dir.offset, fact, dir);
     }
   }
 
-  #trimZeros(start: number, end: number): number {
-    let at = start;
-    while (at < end && this.reader.bytes[at] !== 0) at++;
-    return at;
+  #requireDot(dir: ErofsInode, { name, nid, fileType, at }: RawDirent): void {
+    const expected = name === '.' ? dir : (dir.parent ?? dir);
+    if (nid === expected.nid && fileType === layout.direntType(S_IFDIR)) return;
+    this.findings.add('erofs-dot-invalid', at, `"${name}" is another directory`, dir);
   }
-}
 
-function signed64(value: bigint): bigint {
-  return value >= 2n ** 63n ? value - 2n ** 64n : value;
+  #entry(dir: ErofsInode, { name, nid, fileType, at }: RawDirent): ErofsEntry | undefined {
+    const before = this.inodes.length;
+    const inode = this.#inodeAt(nid, name, dir);
+    if (inode === undefined) return undefined;
+    const type = layout.direntType(inode.mode);
+    if (type !== fileType) {
+      const fact = `"${name}" has type ${fileType} in the directory and mode 0o${inode.mode.toString(8)}`;
+      this.findings.add('erofs-file-type-mismatch', at, fact, dir);
+    }
+    if (this.inodes.length === before) {
+      if ((inode.mode & S_IFMT) === S_IFDIR) {
+        this.findings.add('erofs-directory-repeated', at, 'a directory has a second name', {
+          nid,
+          name,
+          parent: dir,
+        });
+        this.complete = false;
+        return undefined;
+      }
+      inode.names++;
+    }
+    return { name, inode };
+  }
+
+  /** The shared xattr at an offset is checked and claimed once. */
+  readonly #useShared = (offset: number, place: Place): boolean => {
+    const known = this.shared.get(offset);
+    if (known !== undefined) {
+      known.references++;
+      return known.usable;
+    }
+    const usable =
+      checkSharedXattr(this, offset, place) &&
+      this.#claim(offset, offset + entrySize(this.view, offset), place);
+    this.shared.set(offset, { usable, references: 1 });
+    return usable;
+  };
 }

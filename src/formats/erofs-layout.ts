@@ -132,6 +132,39 @@ export function chunkCount(size: number): number {
   return Math.ceil(size / 2 ** chunkBits(size));
 }
 
+/** Bytes of a file's inline content that stand behind the inode; the others fill whole blocks. */
+export function tailOfContent(size: number): number {
+  const tail = size % BLOCK_SIZE;
+  return tail > MAX_TAIL ? 0 : tail;
+}
+
+export interface Placement {
+  readonly offset: number;
+  /** What would have stood behind the inode goes to a block of its own. */
+  readonly moved: boolean;
+}
+
+/**
+ * Where an inode goes that may not begin before `start`, a multiple of the slot size: what stands behind it must not
+ * cross a block. `head`: bytes of the inode and its xattrs; `tail`: those behind them.
+ */
+export function placeInode(isLink: boolean, start: number, head: number, tail: number): Placement {
+  if (isLink) {
+    const end = start + head + tail;
+    const crosses = Math.floor(start / BLOCK_SIZE) !== Math.floor((end - 1) / BLOCK_SIZE);
+    return { offset: crosses ? nextBlock(start) : start, moved: head + tail >= BLOCK_SIZE };
+  }
+  const left = BLOCK_SIZE - ((start + head) % BLOCK_SIZE);
+  if (left >= tail) return { offset: start, moved: false };
+  const padding = Math.ceil(left / SLOT_SIZE) * SLOT_SIZE;
+  const fits = tail <= BLOCK_SIZE - ((start + head + padding) % BLOCK_SIZE);
+  return { offset: fits ? start + padding : nextBlock(start), moved: !fits };
+}
+
+function nextBlock(offset: number): number {
+  return Math.ceil(offset / BLOCK_SIZE) * BLOCK_SIZE;
+}
+
 /** The dirent's file type; 0 (EROFS_FT_UNKNOWN) for a mode that no node has. */
 export function direntType(mode: number): number {
   switch (mode & S_IFMT) {

@@ -1,17 +1,19 @@
 /**
  * What a mount shows of a stored inode: overlayfs's own xattrs become backing path, digest and whiteouts, escaped
- * names become plain ones again. Refuses every use of them that composefs does not make.
+ * names become plain ones again. Finds every use of them that composefs does not make.
  */
 
-import { equalBytes } from './bytes.ts';
-import { type ByteString, printable, toByteString } from './encoding.ts';
-import { type ErofsImage, malformed, type RawInode, type RawXattr } from './erofs-image.ts';
-import { LAYOUT_CHUNK_BASED } from './erofs-layout.ts';
-import { type Inode, OBJECT_DIR_NAMES, SELINUX, WHITEOUT_MODE } from './erofs-plan.ts';
+import { type ByteString, fromByteString, printable, toByteString } from './encoding.ts';
+import type { ErofsImage } from './erofs-image.ts';
+import type { ErofsInode } from './erofs-inode.ts';
+import { LAYOUT_CHUNK_BASED, XATTR_ENTRY_SIZE } from './erofs-layout.ts';
+import { beginsXattr, isXattr, xattrAt, xattrPattern } from './erofs-xattr-read.ts';
 import * as overlay from './overlay.ts';
 import {
   MAX_CONTENT_BYTES,
   MAX_PAYLOAD_BYTES,
+  NO_XATTRS,
+  newNode,
   S_IFBLK,
   S_IFCHR,
   S_IFLNK,
@@ -20,153 +22,155 @@ import {
   type TreeNode,
 } from './tree.ts';
 
-/** Without children; those of a directory are the reader's business. */
-export function visibleNode(
-  image: ErofsImage,
-  raw: RawInode,
-  xattrs: readonly RawXattr[],
-  isRoot: boolean,
-): TreeNode {
-  const type = raw.mode & S_IFMT;
-  const node: TreeNode = {
-    mode: raw.mode,
-    uid: raw.uid,
-    gid: raw.gid,
-    rdev: type === S_IFCHR || type === S_IFBLK ? raw.union : 0,
-    nlink: raw.nlink,
-    size: raw.size,
-    mtimeSec: raw.mtimeSec,
-    mtimeNsec: raw.mtimeNsec,
-    xattrs: new Map(),
-  };
-  if (type === S_IFLNK) node.payload = readTarget(image, raw);
-  if (type === S_IFREG && raw.layout !== LAYOUT_CHUNK_BASED && raw.size > 0)
-    node.content = readContent(image, raw);
+// These come by the ten thousand: text is made of them only where somebody asks.
+const OVERLAY_NAME = xattrPattern(overlay.OVERLAY_PREFIX);
+const METACOPY_NAME = xattrPattern(overlay.METACOPY);
+const REDIRECT_NAME = xattrPattern(overlay.REDIRECT);
+const METACOPY_HEADER = fromByteString(overlay.METACOPY_HEADER);
+const SLASH = 0x2f;
+
+/** Fills in what overlayfs makes of the xattrs of an inode, and requires data that composefs gives to its type. */
+export function interpret(image: ErofsImage, inode: ErofsInode): void {
+  const chunked = inode.layout === LAYOUT_CHUNK_BASED;
   let metacopy = false;
   let opaque = false;
-  for (const { key, value } of xattrs) {
-    if (!key.startsWith(overlay.OVERLAY_PREFIX)) {
-      if (key !== overlay.USER_WHITEOUT && key !== overlay.USER_WHITEOUTS) node.xattrs.set(key, value);
-    } else if (key === overlay.METACOPY) {
-      readMetacopy(raw, node, value);
+  for (let i = inode.xattrsFrom; i < inode.xattrsTo; i++) {
+    const at = image.xattrs[i] ?? 0;
+    if (!beginsXattr(image.bytes, at, OVERLAY_NAME)) {
+      inode.hasVisibleXattrs = true;
+    } else if (isXattr(image.bytes, at, METACOPY_NAME)) {
+      readMetacopy(image, inode, at);
       metacopy = true;
-    } else if (key === overlay.REDIRECT) {
-      readRedirect(raw, node, value);
-    } else if (key === overlay.OPAQUE && isRoot && toByteString(value) === overlay.OPAQUE_ROOT) {
+    } else if (isXattr(image.bytes, at, REDIRECT_NAME)) {
+      readRedirect(image, inode, at);
+    } else if (readOther(image, inode, at)) {
       opaque = true;
-    } else if (key === overlay.ESCAPED_WHITEOUT && type === S_IFREG) {
-      becomeWhiteout(raw, node);
-    } else if (key !== overlay.ESCAPED_WHITEOUTS) {
-      const visible = overlay.unescapeXattrName(key);
-      if (visible === undefined) {
-        throw malformed(
-          'composefs-xattr-unexpected',
-          raw.offset,
-          `the xattr "${printable(key)}" is not expected, of the inode`,
-        );
-      }
-      node.xattrs.set(visible, value);
     }
   }
-  if (metacopy !== (raw.layout === LAYOUT_CHUNK_BASED)) {
-    throw malformed(
-      'composefs-metacopy-invalid',
-      raw.offset,
-      'xattr metacopy and the data do not fit each other, of the inode',
-    );
+  if (metacopy !== chunked) {
+    const fact = chunked
+      ? 'a file has chunks and no xattr metacopy'
+      : 'a file has an xattr metacopy and no chunks';
+    image.findings.add('composefs-metacopy-invalid', inode.offset, fact, inode);
   }
-  if (isRoot && !opaque)
-    throw malformed(
-      'composefs-root-not-opaque',
-      raw.offset,
-      'xattr trusted.overlay.opaque=y is missing, of the root',
-    );
+  if (inode.parent === undefined && !opaque) {
+    const fact = 'the root has no xattr trusted.overlay.opaque=y';
+    image.findings.add('composefs-root-not-opaque', inode.offset, fact, inode);
+  }
+  requireUsualData(image, inode);
+}
+
+function requireUsualData(image: ErofsImage, inode: ErofsInode): void {
+  const { findings } = image;
+  const { mode, offset, size } = inode;
+  const type = mode & S_IFMT;
+  if (inode.whiteout && size !== 0) {
+    findings.add('composefs-whiteout-invalid', offset, `a whiteout has ${size} bytes`, inode);
+  }
+  if (type === S_IFLNK) {
+    if (size === 0 || size > MAX_PAYLOAD_BYTES) {
+      findings.add('composefs-target-invalid', offset, `a link target has ${size} bytes`, inode);
+    } else if (image.data(inode).includes(0)) {
+      findings.add('composefs-target-invalid', offset, 'a link target has a NUL', inode);
+    }
+  } else if (type === S_IFREG && inode.layout !== LAYOUT_CHUNK_BASED && size > MAX_CONTENT_BYTES) {
+    const fact = `${size} bytes of inline content are more than ${MAX_CONTENT_BYTES}`;
+    findings.add('composefs-content-too-large', offset, fact, inode);
+  }
+}
+
+function readMetacopy(image: ErofsImage, inode: ErofsInode, at: number): void {
+  const length = image.view.getUint16(at + 2, true);
+  const value = at + XATTR_ENTRY_SIZE + METACOPY_NAME.suffix.length;
+  if (
+    length === overlay.METACOPY_BYTES &&
+    METACOPY_HEADER.every((byte, i) => byte === image.bytes[value + i])
+  ) {
+    inode.digestAt = value + METACOPY_HEADER.length;
+  } else if (length !== 0) {
+    const fact = `an xattr metacopy of ${length} bytes is neither empty nor a SHA-256 digest`;
+    image.findings.add('composefs-metacopy-invalid', at, fact, inode);
+  }
+}
+
+function readRedirect(image: ErofsImage, inode: ErofsInode, at: number): void {
+  const length = image.view.getUint16(at + 2, true);
+  const start = at + XATTR_ENTRY_SIZE + REDIRECT_NAME.suffix.length;
+  const end = start + length;
+  let hasNul = false;
+  for (let i = start; i < end; i++) if (image.bytes[i] === 0) hasNul = true;
+  const sized = length >= 2 && length <= MAX_PAYLOAD_BYTES + 1;
+  if (sized && !hasNul && image.bytes[start] === SLASH && inode.layout === LAYOUT_CHUNK_BASED) {
+    inode.payloadAt = start + 1;
+    inode.payloadEnd = end;
+  } else {
+    const value = toByteString(image.bytes.subarray(start, end));
+    const fact = `the xattr redirect "${printable(value)}" is not the backing path of a file`;
+    image.findings.add('composefs-redirect-invalid', at, fact, inode);
+  }
+}
+
+/** True for the mark of the root. */
+function readOther(image: ErofsImage, inode: ErofsInode, at: number): boolean {
+  const { key, value } = xattrAt(image, at);
+  if (key === overlay.ESCAPED_WHITEOUT && (inode.mode & S_IFMT) === S_IFREG) {
+    inode.whiteout = true;
+  } else if (overlay.unescapeXattrName(key) !== undefined) {
+    inode.hasVisibleXattrs = true;
+  } else if (
+    inode.parent === undefined &&
+    key === overlay.OPAQUE &&
+    toByteString(value) === overlay.OPAQUE_ROOT
+  ) {
+    return true;
+  } else {
+    const fact = `the xattr "${printable(key)}" is one that composefs does not write here`;
+    image.findings.add('composefs-xattr-unexpected', at, fact, inode);
+  }
+  return false;
+}
+
+/** What overlayfs takes for a deleted name; composefs stores those of the tree as xattrs. */
+export function isRealWhiteout(inode: ErofsInode): boolean {
+  return inode.union === 0 && (inode.mode & S_IFMT) === S_IFCHR;
+}
+
+/** What is seen of an inode that `interpret` has found nothing wrong with. Children are the reader's business. */
+export function visibleNode(image: ErofsImage, inode: ErofsInode): TreeNode {
+  const { mode, uid, gid, nlink, size, mtimeSec, mtimeNsec, digestAt, payloadAt } = inode;
+  const type = mode & S_IFMT;
+  const node = newNode({
+    mode: inode.whiteout ? (mode & ~S_IFMT) | S_IFCHR : mode,
+    uid,
+    gid,
+    rdev: type === S_IFCHR || type === S_IFBLK ? inode.union : 0,
+    nlink,
+    size,
+    mtimeSec,
+    mtimeNsec,
+    xattrs: inode.hasVisibleXattrs ? visibleXattrs(image, inode) : NO_XATTRS,
+  });
+  if (type === S_IFLNK) node.payload = toByteString(image.data(inode));
+  else if (payloadAt > 0) node.payload = toByteString(image.bytes.subarray(payloadAt, inode.payloadEnd));
+  if (digestAt > 0) node.digest = image.bytes.subarray(digestAt, digestAt + 32);
+  if (type === S_IFREG && inode.layout !== LAYOUT_CHUNK_BASED && size > 0) node.content = image.data(inode);
   return node;
 }
 
-function readTarget(image: ErofsImage, raw: RawInode): ByteString {
-  if (raw.size === 0 || raw.size > MAX_PAYLOAD_BYTES) {
-    throw malformed(
-      'composefs-target-invalid',
-      raw.offset,
-      `the link target has ${raw.size} bytes, of the inode`,
-    );
+/** In stored order, the inline ones first. */
+function visibleXattrs(image: ErofsImage, inode: ErofsInode): Map<ByteString, Uint8Array> {
+  const visible = new Map<ByteString, Uint8Array>();
+  for (let i = inode.xattrsFrom; i < inode.xattrsTo; i++) {
+    const { key, value } = xattrAt(image, image.xattrs[i] ?? 0);
+    const name = visibleName(key, (inode.mode & S_IFMT) === S_IFREG);
+    if (name !== undefined) visible.set(name, value);
   }
-  const target = toByteString(image.data(raw));
-  if (target.includes('\0'))
-    throw malformed('composefs-target-invalid', raw.offset, 'the link target has a NUL, of the inode');
-  return target;
+  return visible;
 }
 
-function readContent(image: ErofsImage, raw: RawInode): Uint8Array {
-  if (raw.size > MAX_CONTENT_BYTES) {
-    const fact = `${raw.size} bytes of inline content are more than ${MAX_CONTENT_BYTES}, of the inode`;
-    throw malformed('composefs-content-too-large', raw.offset, fact);
-  }
-  return image.data(raw);
-}
-
-function readMetacopy(raw: RawInode, node: TreeNode, value: Uint8Array): void {
-  const digest = overlay.parseMetacopy(toByteString(value));
-  if (digest === undefined) {
-    const fact = `xattr metacopy of ${value.length} bytes is neither empty nor a SHA-256 digest, of the inode`;
-    throw malformed('composefs-metacopy-invalid', raw.offset, fact);
-  }
-  if (digest !== 'none') node.digest = digest;
-}
-
-function readRedirect(raw: RawInode, node: TreeNode, value: Uint8Array): void {
-  const payload = overlay.parseRedirect(toByteString(value));
-  if (payload === undefined || payload.length > MAX_PAYLOAD_BYTES || raw.layout !== LAYOUT_CHUNK_BASED) {
-    const fact = `xattr redirect "${printable(toByteString(value))}" is not a backing path, of the inode`;
-    throw malformed('composefs-redirect-invalid', raw.offset, fact);
-  }
-  node.payload = payload;
-}
-
-function becomeWhiteout(raw: RawInode, node: TreeNode): void {
-  if (raw.size !== 0) {
-    throw malformed(
-      'composefs-whiteout-invalid',
-      raw.offset,
-      `a whiteout has ${raw.size} bytes, of the inode`,
-    );
-  }
-  node.mode = (raw.mode & ~S_IFMT) | S_IFCHR;
-}
-
-const OBJECT_DIR_NAME_SET: ReadonlySet<string> = new Set(OBJECT_DIR_NAMES);
-
-/** The only real whiteouts are those that composefs itself adds to the root. */
-export function requireRootWhiteout(
-  offset: number,
-  dir: Inode,
-  whiteout: Inode,
-  name: ByteString,
-  repeated: boolean,
-): void {
-  const root = dir.node;
-  const { node } = whiteout;
-  const label = root.xattrs.get(SELINUX);
-  const own = node.xattrs.get(SELINUX);
-  const sameLabel = label === undefined || own === undefined ? label === own : equalBytes(label, own);
-  const genuine =
-    dir.parent === undefined &&
-    OBJECT_DIR_NAME_SET.has(name) &&
-    !repeated &&
-    whiteout.mode === WHITEOUT_MODE &&
-    node.nlink === 1 &&
-    node.uid === root.uid &&
-    node.gid === root.gid &&
-    node.mtimeSec === root.mtimeSec &&
-    node.mtimeNsec === root.mtimeNsec &&
-    sameLabel &&
-    whiteout.xattrs.length === (label === undefined ? 0 : 1);
-  if (!genuine) {
-    throw malformed(
-      'composefs-whiteout-invalid',
-      offset,
-      `"${printable(name)}" is a real whiteout, in the directory`,
-    );
-  }
+/** The marks that composefs adds for whiteouts are not shown. */
+function visibleName(key: ByteString, isFile: boolean): ByteString | undefined {
+  if (key === overlay.USER_WHITEOUT || key === overlay.USER_WHITEOUTS) return undefined;
+  if (key === overlay.ESCAPED_WHITEOUTS || (key === overlay.ESCAPED_WHITEOUT && isFile)) return undefined;
+  return overlay.unescapeXattrName(key);
 }

@@ -78,17 +78,11 @@ function measure(inode: Inode): void {
       break;
     case S_IFREG:
       if (inode.external) inode.tail = layout.CHUNK_INDEX_SIZE * layout.chunkCount(inode.size);
-      else if (inode.content !== undefined) setTail(inode, inode.content.length);
+      else if (inode.content !== undefined) {
+        inode.tail = layout.tailOfContent(inode.content.length);
+        inode.blocks = Math.ceil((inode.content.length - inode.tail) / BLOCK_SIZE);
+      }
       break;
-  }
-}
-
-function setTail(inode: Inode, size: number): void {
-  inode.blocks = Math.floor(size / BLOCK_SIZE);
-  inode.tail = size % BLOCK_SIZE;
-  if (inode.tail > layout.MAX_TAIL) {
-    inode.blocks++;
-    inode.tail = 0;
   }
 }
 
@@ -128,31 +122,14 @@ function headSize(inode: Inode): number {
   return (inode.extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + inode.xattrSize;
 }
 
-/** A tail must not cross a block; returns where the inode ends. */
+/** Returns where the inode ends. */
 function placeInode(inode: Inode, start: number): number {
   const head = headSize(inode);
-  let offset = start;
-  if ((inode.mode & S_IFMT) === S_IFLNK) {
-    const total = head + inode.tail;
-    if (total >= BLOCK_SIZE) {
-      inode.blocks++;
-      inode.tail = 0;
-    }
-    if (Math.floor(offset / BLOCK_SIZE) !== Math.floor((offset + total - 1) / BLOCK_SIZE)) {
-      offset = roundUp(offset, BLOCK_SIZE);
-    }
-  } else {
-    const left = BLOCK_SIZE - ((offset + head) % BLOCK_SIZE);
-    if (left < inode.tail) {
-      const padding = roundUp(left, SLOT_SIZE);
-      if (inode.tail <= BLOCK_SIZE - ((offset + head + padding) % BLOCK_SIZE)) {
-        offset += padding;
-      } else {
-        inode.blocks++;
-        inode.tail = 0;
-        offset = roundUp(offset, BLOCK_SIZE);
-      }
-    }
+  const isLink = (inode.mode & S_IFMT) === S_IFLNK;
+  const { offset, moved } = layout.placeInode(isLink, start, head, inode.tail);
+  if (moved) {
+    inode.blocks++;
+    inode.tail = 0;
   }
   inode.offset = offset;
   return offset + head + inode.tail;

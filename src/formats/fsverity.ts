@@ -22,6 +22,16 @@ export interface VerityTree {
   levels: Uint8Array[];
 }
 
+/** Bytes of the hash blocks above `dataSize` bytes of data, all levels. */
+export function merkleTreeBytes(dataSize: number): number {
+  let bytes = 0;
+  for (let level = dataSize; level > VERITY_BLOCK_SIZE; ) {
+    level = roundUp(Math.ceil(level / VERITY_BLOCK_SIZE) * VERITY_DIGEST_SIZE, VERITY_BLOCK_SIZE);
+    bytes += level;
+  }
+  return bytes;
+}
+
 /** Hashes `data` block by block; the last block is padded with zeros. */
 export function buildVerityTree(data: Uint8Array, hasher: Hasher): VerityTree {
   const levels: Uint8Array[] = [];

@@ -7,8 +7,8 @@
 import { ascii, type ByteString, printable } from './encoding.ts';
 import { badInput, SealrootError } from './errors.ts';
 import type { Commit } from './ostree-objects.ts';
-import { type Ownership, parseDirMeta, parseDirTree } from './ostree-tree-objects.ts';
-import { MAX_DEPTH, S_IFDIR, S_IFLNK, S_IFMT, type TreeNode } from './tree.ts';
+import { type DirTree, type Ownership, parseDirMeta, parseDirTree } from './ostree-tree-objects.ts';
+import { MAX_DEPTH, NO_XATTRS, newNode, S_IFDIR, S_IFLNK, S_IFMT, type TreeNode } from './tree.ts';
 
 export interface OstreeFile extends Ownership {
   /** Bytes of a regular file. */
@@ -24,6 +24,8 @@ export interface ObjectSource {
   dirTree(checksum: string): Uint8Array;
   dirMeta(checksum: string): Uint8Array;
   file(checksum: string): OstreeFile;
+  /** Told of each file as early as possible: `file` will be called for it. */
+  announce?(checksum: string): void;
 }
 
 /** What a deployment's root must have to be mounted on. */
@@ -42,13 +44,23 @@ interface Pending {
   readonly depth: number;
 }
 
-export interface TreeLimits {
+/** The files of a directory, whose objects are not read yet. */
+interface PendingFiles {
+  readonly children: Map<ByteString, TreeNode>;
+  readonly files: ReadonlyMap<ByteString, string>;
+  /** With a trailing slash. */
+  readonly path: string;
+}
+
+export interface TreeOptions {
   readonly maxNodes?: number;
+  /** Dirtrees that were parsed before, by checksum, also of another commit or repository; those parsed now are added. */
+  readonly dirTrees?: Map<string, DirTree> | undefined;
 }
 
 /** Errors of `source` are completed with the path that needed the object. */
-export function treeFromCommit(commit: Commit, source: ObjectSource, limits: TreeLimits = {}): TreeNode {
-  return new TreeBuilder(source, limits.maxNodes ?? MAX_NODES).build(commit);
+export function treeFromCommit(commit: Commit, source: ObjectSource, options: TreeOptions = {}): TreeNode {
+  return new TreeBuilder(source, options).build(commit);
 }
 
 class TreeBuilder {
@@ -56,20 +68,26 @@ class TreeBuilder {
   readonly #dirMetas = new Map<string, Ownership>();
   readonly #files = new Map<string, OstreeFile>();
   readonly #pending: Pending[] = [];
+  readonly #pendingFiles: PendingFiles[] = [];
+  readonly #dirTrees: Map<string, DirTree>;
   readonly #maxNodes: number;
   #nodes = 0;
 
-  constructor(source: ObjectSource, maxNodes: number) {
+  constructor(source: ObjectSource, { maxNodes = MAX_NODES, dirTrees = new Map() }: TreeOptions) {
     this.#source = source;
+    this.#dirTrees = dirTrees;
     this.#maxNodes = maxNodes;
   }
 
   build(commit: Commit): TreeNode {
     const root = this.#directory(commit.rootMeta, commit.rootTree, '/', 0);
     for (let next = this.#pending.pop(); next !== undefined; next = this.#pending.pop()) this.#fill(next);
+    for (const { children, files, path } of this.#pendingFiles) {
+      for (const [name, checksum] of files) children.set(name, this.#file(checksum, path, name));
+    }
     for (const name of MOUNT_POINTS) {
       if (root.children.has(name)) continue;
-      root.children.set(name, directoryNode({ mode: S_IFDIR | 0o755, uid: 0, gid: 0, xattrs: new Map() }));
+      root.children.set(name, directoryNode({ mode: S_IFDIR | 0o755, uid: 0, gid: 0, xattrs: NO_XATTRS }));
     }
     return root;
   }
@@ -92,61 +110,56 @@ class TreeBuilder {
         `cannot read tree: "${printable(path)}" is deeper than ${MAX_DEPTH} levels`,
       );
     }
-    const { files, directories } = needed(path, () =>
-      parseDirTree(this.#source.dirTree(tree), `object ${tree}.dirtree`),
-    );
+    const { files, directories } = this.#dirTrees.get(tree) ?? this.#dirTree(tree, path);
     this.#nodes += files.size + directories.size;
     if (this.#nodes > this.#maxNodes) {
       throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
-    for (const [name, checksum] of files) node.children.set(name, this.#file(checksum, path + name));
+    for (const checksum of files.values()) this.#source.announce?.(checksum);
+    if (files.size > 0) this.#pendingFiles.push({ children: node.children, files, path });
     for (const [name, below] of directories) {
       node.children.set(name, this.#directory(below.meta, below.tree, `${path}${name}/`, depth + 1));
     }
   }
 
-  #file(checksum: string, path: string): TreeNode {
+  #dirTree(tree: string, path: string): DirTree {
+    const parsed = needed(path, () => parseDirTree(this.#source.dirTree(tree), `object ${tree}.dirtree`));
+    this.#dirTrees.set(tree, parsed);
+    return parsed;
+  }
+
+  #file(checksum: string, path: string, name: ByteString): TreeNode {
     let file = this.#files.get(checksum);
     if (file === undefined) {
-      file = needed(path, () => this.#source.file(checksum));
+      file = needed(path + name, () => this.#source.file(checksum));
       this.#files.set(checksum, file);
     }
     return fileNode(file, checksum);
   }
 }
 
-function baseNode({ mode, uid, gid, xattrs }: Ownership): TreeNode {
-  return {
-    mode,
-    uid,
-    gid,
-    rdev: 0,
-    nlink: 1,
-    size: 0,
-    mtimeSec: 0n,
-    mtimeNsec: 0,
-    // One map a node, although the objects are shared: who edits a tree means one node.
-    xattrs: new Map(xattrs),
-  };
+function ownedNode({ mode, uid, gid, xattrs }: Ownership, size: number): TreeNode {
+  return newNode({ mode, uid, gid, rdev: 0, nlink: 1, size, mtimeSec: 0n, mtimeNsec: 0, xattrs });
 }
 
 function directoryNode(owner: Ownership): Pending['node'] {
-  return { ...baseNode(owner), children: new Map() };
+  const children = new Map<ByteString, TreeNode>();
+  return Object.assign(ownedNode(owner, 0), { children });
 }
 
 function fileNode(file: OstreeFile, checksum: string): TreeNode {
-  const node = baseNode(file);
   if ((file.mode & S_IFMT) === S_IFLNK) {
-    const payload = file.target ?? NO_TARGET;
-    return { ...node, payload, size: payload.length };
+    const target = file.target ?? NO_TARGET;
+    const node = ownedNode(file, target.length);
+    node.payload = target;
+    return node;
   }
-  if (file.size === 0) return node;
-  return {
-    ...node,
-    size: file.size,
-    payload: objectPath(checksum),
-    ...(file.digest !== undefined && { digest: file.digest }),
-  };
+  const node = ownedNode(file, file.size);
+  if (file.size > 0) {
+    node.payload = objectPath(checksum);
+    node.digest = file.digest;
+  }
+  return node;
 }
 
 /** Of a checksum, below a repository's `objects`; `.file` in every mode, since an image is mounted over a bare repository. */

@@ -6,7 +6,7 @@
  * Values are byte strings here: they are interned and compared far more often than they are written.
  */
 
-import { ascii, type ByteString, fromByteString, toByteString } from './encoding.ts';
+import { ascii, type ByteString, toByteString } from './encoding.ts';
 
 export const OVERLAY_PREFIX = ascii('trusted.overlay.');
 /** overlayfs shows `trusted.overlay.overlay.X` of a lower layer as `trusted.overlay.X`. */
@@ -30,7 +30,7 @@ export const USER_WHITEOUTS = ascii('user.overlay.whiteouts');
 export const EMPTY = ascii('');
 
 /** version 0, length 36, flags 0, digest algorithm 1 (SHA-256): the bytes before the digest. */
-const METACOPY_HEADER = '\x00\x24\x00\x01';
+export const METACOPY_HEADER = '\x00\x24\x00\x01' as ByteString;
 export const METACOPY_BYTES = 36;
 
 /** The name under which an image stores an xattr so that overlayfs shows it again as `key`. */
@@ -52,20 +52,7 @@ export function metacopyValue(digest: Uint8Array | undefined): ByteString {
   return (METACOPY_HEADER + toByteString(digest)) as ByteString;
 }
 
-/** The digest in a metacopy value, 'none' when the value is empty, undefined when it is anything else. */
-export function parseMetacopy(value: ByteString): Uint8Array | 'none' | undefined {
-  if (value.length === 0) return 'none';
-  if (value.length !== METACOPY_BYTES || !value.startsWith(METACOPY_HEADER)) return undefined;
-  return fromByteString(value.slice(METACOPY_HEADER.length) as ByteString);
-}
-
 /** Relative to the data-only lower layer; libcomposefs always adds the slash, so "/x" gives "//x". */
 export function redirectValue(payload: ByteString): ByteString {
   return `/${payload}` as ByteString;
-}
-
-/** The backing path in a redirect value; undefined when it is not one that `redirectValue` makes. */
-export function parseRedirect(value: ByteString): ByteString | undefined {
-  if (value.length < 2 || !value.startsWith('/') || value.includes('\0')) return undefined;
-  return value.slice(1) as ByteString;
 }

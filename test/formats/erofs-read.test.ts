@@ -1,12 +1,17 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { dumpImage } from '../../src/formats/dump.ts';
-import { hex } from '../../src/formats/encoding.ts';
+import { dumpImage, parseDump } from '../../src/formats/dump.ts';
+import { ascii, type ByteString, hex } from '../../src/formats/encoding.ts';
+import { findingText } from '../../src/formats/erofs-findings.ts';
 import { type ImagePlan, type Inode, planImage } from '../../src/formats/erofs-plan.ts';
-import { imageObjects, readImage } from '../../src/formats/erofs-read.ts';
-import { emitImage, layoutImage } from '../../src/formats/erofs-write.ts';
+import { checkImage, imageObjects, readImage } from '../../src/formats/erofs-read.ts';
+import { emitImage, layoutImage, writeImage } from '../../src/formats/erofs-write.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
-import { BACKING, DIGEST, FIXTURE_DUMP, fixtureImage, fixtureTree } from './image-fixture.ts';
+import { MAX_DEPTH, type TreeNode, type ValidatedTree, validateTree } from '../../src/formats/tree.ts';
+import { randomDump } from '../oracles/random-dump.ts';
+import { BACKING, DIGEST, FIXTURE_DUMP, fixtureImage, fixtureTree, locate } from './image-fixture.ts';
 import { MUTATIONS } from './image-mutations.ts';
+import { rewriteImage } from './rewrite-image.ts';
 
 const image = fixtureImage();
 
@@ -44,6 +49,64 @@ const CRAFTED: Craft[] = [
     '"user.only"',
   ],
   [
+    'an xattr that several inodes have, in each of them',
+    (inodes) => {
+      for (const { name, uses } of [{ name: 'user.shared', uses: 1 }]) {
+        for (const entry of inodeAt(inodes, 'd').xattrs) if (entry.name.key === name) entry.uses = uses;
+      }
+    },
+    'composefs-xattr-sharing',
+    'is not shared',
+  ],
+  [
+    'a shared xattr that one inode has',
+    (inodes) => {
+      for (const entry of inodeAt(inodes, 'b').xattrs) entry.uses = 2;
+    },
+    'composefs-xattr-sharing',
+    'has 1 users',
+  ],
+  [
+    'xattrs in another order',
+    (inodes) => {
+      const c = inodeAt(inodes, 'c');
+      c.xattrs = [...c.xattrs].reverse();
+    },
+    'composefs-xattr-order',
+    'name order',
+  ],
+  [
+    'an xattr under another prefix than its own',
+    (inodes) => {
+      for (const entry of inodeAt(inodes, 'b').xattrs) {
+        Object.assign(entry.name, { index: 0, suffix: entry.name.key });
+        entry.size = 4 + 'user.only'.length + 1 + 2;
+      }
+    },
+    'composefs-xattr-prefix',
+    'prefix 0, expected 1',
+  ],
+  [
+    'too many bytes of xattrs',
+    (inodes, plan) => {
+      const value = 'x'.repeat(32767 - 12 - 7 - 6 + 1) as ByteString;
+      inodeAt(inodes, 'b').xattrs = [plan.xattrs.use(ascii('user.b'), value)];
+    },
+    'composefs-xattrs-too-large',
+    '32768 bytes',
+  ],
+  [
+    'an extended inode that would fit a compact one',
+    (inodes) => {
+      const { node } = inodeAt(inodes, 'b');
+      // Asked twice: once for the form, once for the bytes.
+      let asked = 0;
+      Object.defineProperty(node, 'uid', { get: () => (asked++ === 0 ? 70000 : 0) });
+    },
+    'composefs-inode-form-mismatch',
+    'extended',
+  ],
+  [
     'a whiteout with content',
     (inodes) => Object.assign(inodeAt(inodes, 'w', 'gone'), { size: 4, content: new Uint8Array(4) }),
     'composefs-whiteout-invalid',
@@ -64,6 +127,15 @@ const CRAFTED: Craft[] = [
     },
     'composefs-root-whiteout-missing',
     '7f',
+  ],
+  [
+    'a root that is not opaque',
+    (inodes) => {
+      const root = inodeAt(inodes);
+      root.xattrs = root.xattrs.filter(({ name }) => name.key !== 'trusted.overlay.opaque');
+    },
+    'composefs-root-not-opaque',
+    'trusted.overlay.opaque=y',
   ],
   [
     'a root whiteout with another owner',
@@ -94,10 +166,18 @@ describe('readImage()', () => {
     const bytes = image.slice();
     change(new DataView(bytes.buffer), bytes);
     expect(Buffer.from(bytes).equals(image)).toBe(false);
+    const { findings } = checkImage(bytes, 1000);
+    const [first] = findings;
+    expect(first?.code).toBe(code);
     const error = refusal(bytes);
-    expect(error.code).toMatch(code.endsWith('-') ? new RegExp(`^${code}`) : new RegExp(`^${code}$`));
-    expect(error.message).toMatch(/^cannot read image: /);
+    expect(error.code).toBe(code);
+    expect(error.message).toBe(`cannot read image: ${first && findingText(first)}`);
     expect(error.message).toContain(fact);
+  });
+
+  it('has a table of mutations that is long and says each once', () => {
+    expect(MUTATIONS.length).toBeGreaterThanOrEqual(60);
+    expect(new Set(MUTATIONS.map(([what]) => what)).size).toBe(MUTATIONS.length);
   });
 
   it.each(CRAFTED)('refuses a consistent image that composefs never writes: %s', (_, change, code, fact) => {
@@ -110,12 +190,25 @@ describe('readImage()', () => {
     });
   });
 
+  it('refuses directories below directories without end', () => {
+    const tree = parseDump(Buffer.from('/ 0 40755 3 0 0 0 0.0 - - -\n'));
+    let at = tree;
+    for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+      const below: TreeNode = { ...at, children: new Map() };
+      at.children?.set(ascii('d'), below);
+      at = below;
+    }
+    const plan = planImage(tree as ValidatedTree, 1);
+    expect(refusal(emitImage(plan, layoutImage(plan)))).toMatchObject({ code: 'erofs-too-deep' });
+  });
+
   it('refuses blocks behind the last one', () => {
     const longer = Buffer.concat([image, new Uint8Array(4096)]);
     longer.writeUInt32LE(longer.length / 4096, 1060);
     expect(refusal(longer)).toMatchObject({
-      code: 'composefs-not-canonical',
-      message: `cannot read image: it has ${longer.length} bytes, composefs would write ${image.length}`,
+      code: 'composefs-superblock-mismatch',
+      message:
+        'cannot read image: the field "number of blocks" is 8, composefs would write 7, at offset 1060 (0x424)',
     });
   });
 
@@ -128,8 +221,8 @@ describe('readImage()', () => {
 
   it('reads no image in two ways: a flipped bit is refused or gives another tree', () => {
     const dump = text(dumpImage(image));
-    // A prime step meets every kind of structure; all offsets would take minutes.
-    for (let i = 0; i < image.length; i += 211) {
+    // A small step that meets every kind of structure at another bit each time.
+    for (let i = 0; i < image.length; i += 37) {
       const bytes = image.slice();
       bytes[i] = (bytes[i] ?? 0) ^ (1 << (i % 8));
       let changed: string;
@@ -143,6 +236,94 @@ describe('readImage()', () => {
     }
   });
 });
+
+/** A directory of 301 names, which fill one block and a little more behind the inode. */
+function wideImage(): Uint8Array {
+  const lines = Array.from(
+    { length: 301 },
+    (_, i) => `/${String(i).padStart(3, '0')} 0 100644 1 0 0 0 0.0 - - -`,
+  );
+  const dump = [
+    '/ 0 40755 3 0 0 0 0.0 - - -',
+    '/d 0 40755 2 0 0 0 0.0 - - -',
+    ...lines.map((line) => `/d${line}`),
+  ];
+  return writeImage(validateTree(parseDump(Buffer.from(dump.join('\n')))));
+}
+
+describe('the second gate', () => {
+  it('wants directory blocks to be full', () => {
+    const bytes = wideImage();
+    const view = new DataView(bytes.buffer);
+    const dir = locate(bytes, '/d');
+    expect({ blocks: dir.blocks, tail: dir.tail > 0 }).toEqual({ blocks: 1, tail: true });
+    // The last entry of the block becomes the first one behind the inode, as far as there is room up to the next inode.
+    expect((32 - ((dir.xattrEnd + dir.tail) % 32)) % 32).toBeGreaterThanOrEqual(15);
+    const block = dir.union * 4096;
+    const first = readEntries(bytes, block, 4096);
+    const rest = readEntries(bytes, dir.xattrEnd, dir.tail);
+    rest.unshift(first.pop() as RawEntry);
+    writeEntries(bytes, block, 4096, first);
+    writeEntries(bytes, dir.xattrEnd, dir.tail + 15, rest);
+    view.setUint32(dir.offset + 8, dir.size + 15, true);
+    expect(checkImage(bytes, 10).findings.map(({ code, path }) => [code, path])).toEqual([
+      ['composefs-directory-packing', '/d'],
+    ]);
+  });
+
+  it('lets through what the writer writes, and nothing that would be written differently', () => {
+    for (const dump of fc.sample(randomDump, { numRuns: 60, seed: 20261122 })) {
+      let tree: ReturnType<typeof validateTree>;
+      let written: Uint8Array;
+      try {
+        tree = validateTree(parseDump(dump));
+        written = writeImage(tree);
+      } catch (error) {
+        // The format cannot hold a few of them.
+        expect(error).toMatchObject({ code: 'overlay-xattrs-too-large' });
+        continue;
+      }
+      expect(checkImage(written, 3)).toMatchObject({ findings: [], count: 0 });
+      expect(Buffer.from(rewriteImage(written)).equals(written)).toBe(true);
+    }
+  });
+
+  it('shares 128 xattrs of an inode and wants the others inline', () => {
+    const xattrs = Array.from({ length: 140 }, (_, i) => `user.${i + 100}=v`).join(' ');
+    const files = ['a', 'b', 'c'].map((name) => `/${name} 0 100644 1 0 0 0 0.0 - - - ${xattrs}`);
+    const dump = ['/ 0 40755 2 0 0 0 0.0 - - -', ...files].join('\n');
+    const written = writeImage(validateTree(parseDump(Buffer.from(dump))));
+    expect(checkImage(written, 3).findings).toEqual([]);
+    expect(Buffer.from(rewriteImage(written)).equals(written)).toBe(true);
+  });
+});
+
+interface RawEntry {
+  head: Buffer;
+  name: Buffer;
+}
+
+function readEntries(bytes: Uint8Array, start: number, length: number): RawEntry[] {
+  const chunk = Buffer.from(bytes.slice(start, start + length));
+  const count = chunk.readUInt16LE(8) / 12;
+  return Array.from({ length: count }, (_, i) => {
+    const from = chunk.readUInt16LE(12 * i + 8);
+    const to = i + 1 < count ? chunk.readUInt16LE(12 * i + 20) : from + 3;
+    return { head: chunk.subarray(12 * i, 12 * i + 12), name: chunk.subarray(from, to) };
+  });
+}
+
+function writeEntries(bytes: Uint8Array, start: number, length: number, entries: RawEntry[]): void {
+  const out = Buffer.alloc(length);
+  let nameOffset = 12 * entries.length;
+  for (const [i, { head, name }] of entries.entries()) {
+    head.copy(out, 12 * i);
+    out.writeUInt16LE(nameOffset, 12 * i + 8);
+    name.copy(out, nameOffset);
+    nameOffset += name.length;
+  }
+  bytes.set(out, start);
+}
 
 describe('imageObjects()', () => {
   it('lists backing files with their digests', () => {

@@ -2,7 +2,10 @@
 
 import { parseDump } from '../../src/formats/dump.ts';
 import { ascii } from '../../src/formats/encoding.ts';
-import { ErofsImage, type RawInode } from '../../src/formats/erofs-image.ts';
+import { readDirents } from '../../src/formats/erofs-dirents.ts';
+import { REFUSE } from '../../src/formats/erofs-findings.ts';
+import { ErofsImage } from '../../src/formats/erofs-image.ts';
+import type { ErofsInode } from '../../src/formats/erofs-inode.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { type ValidatedTree, validateTree } from '../../src/formats/tree.ts';
 
@@ -38,23 +41,23 @@ export function fixtureImage(): Uint8Array {
   return writeImage(fixtureTree());
 }
 
+function open(bytes: Uint8Array): ErofsImage {
+  return new ErofsImage(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), REFUSE);
+}
+
 /** The inode at a path of the fixture. */
-export function locate(bytes: Uint8Array, path: string): RawInode {
-  const image = new ErofsImage(bytes);
-  let inode = image.inode(image.rootNid, 0);
+export function locate(bytes: Uint8Array, path: string): ErofsInode {
+  let inode = open(bytes).inodes[0];
   for (const name of path.split('/').filter((part) => part !== '')) {
-    const entry = image.dirents(inode).find((candidate) => candidate.name === ascii(name));
-    if (entry === undefined) throw new Error(`the fixture has no ${path}`);
-    inode = image.inode(entry.nid, 0);
+    inode = inode?.entries.find((entry) => entry.name === ascii(name))?.inode;
   }
+  if (inode === undefined) throw new Error(`the fixture has no ${path}`);
   return inode;
 }
 
-/** Where the directory entry of a path stands; only for directories that lie behind their inode. */
+/** Where the directory entry of a path stands. */
 export function locateEntry(bytes: Uint8Array, directory: string, name: string): number {
-  const dir = locate(bytes, directory);
-  const index = new ErofsImage(bytes).dirents(dir).findIndex((entry) => entry.name === ascii(name));
-  const inBlock = dir.size >= 4096 ? dir.union * 4096 : dir.tailOffset;
-  if (index < 0) throw new Error(`the fixture has no ${directory}/${name}`);
-  return inBlock + 12 * index;
+  const entry = readDirents(open(bytes), locate(bytes, directory)).find((one) => one.name === ascii(name));
+  if (entry === undefined) throw new Error(`the fixture has no ${directory}/${name}`);
+  return entry.at;
 }

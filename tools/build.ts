@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dirname, '..');
 const PREPARE_ROOT = join(ROOT, '.cache/initrd/sealroot-prepare-root');
 
 const program = join(ROOT, 'dist/sealroot.js');
-await bundleProgram(program);
+await bundleProgram(join(ROOT, 'dist'));
 console.log(`${program}  ${statSync(program).size} bytes`);
 
 if (existsSync(PREPARE_ROOT)) {

@@ -1,4 +1,4 @@
-/** The command line as one file, with esbuild. node-gtk and koffi are native and stay packages. */
+/** The command line and the program of its threads as one file each, with esbuild. node-gtk and koffi are native and stay packages. */
 
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,11 +11,17 @@ const BANNER = `#!/usr/bin/env node
 import { createRequire as sealrootCreateRequire } from 'node:module';
 const require = sealrootCreateRequire(import.meta.url);`;
 
-/** Writes the executable `outfile`; it has to be below the project, where node finds the packages. */
-export async function bundleProgram(outfile: string): Promise<void> {
+/**
+ * Writes the executable `sealroot.js` and what belongs to it into a folder; it has to be below the project, where node
+ * finds the packages.
+ */
+export async function bundleProgram(folder: string): Promise<void> {
   await build({
-    entryPoints: [join(ROOT, 'src/main.ts')],
-    outfile,
+    entryPoints: {
+      sealroot: join(ROOT, 'src/main.ts'),
+      'object-reader': join(ROOT, 'src/object-reader.ts'),
+    },
+    outdir: folder,
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -25,5 +31,5 @@ export async function bundleProgram(outfile: string): Promise<void> {
     legalComments: 'none',
     logLevel: 'warning',
   });
-  chmodSync(outfile, 0o755);
+  chmodSync(join(folder, 'sealroot.js'), 0o755);
 }

@@ -67,9 +67,8 @@ export async function installInto(tree: string): Promise<void> {
 }
 
 async function assemble(folder: string, modules: string): Promise<void> {
-  await mkdir(path.join(folder, 'dist'), { recursive: true });
   await cp(modules, path.join(folder, 'node_modules'), { recursive: true, verbatimSymlinks: true });
-  await bundleProgram(path.join(folder, 'dist/sealroot.js'));
+  await bundleProgram(path.join(folder, 'dist'));
   // Node.js takes .js for CommonJS unless the nearest package.json says otherwise.
   await writeFile(path.join(folder, 'package.json'), '{ "name": "sealroot", "type": "module" }\n');
 }

@@ -3,7 +3,8 @@
  * and e2fsprogs. None of them needs a partition device: each takes an offset into the file, so no udev is involved.
  */
 
-import { closeSync, ftruncateSync, openSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { systemError } from '../formats/errors.ts';
 import { runProgram } from './run.ts';
 
@@ -98,34 +99,14 @@ export function checkExt4(image: string, part: Partition): void {
   }
 }
 
-export interface EspFile {
-  /** Path on the ESP, with `/` between its parts. */
-  path: string;
-  content: Uint8Array | { copyOf: string };
-}
-
-/** FAT32 on the ESP's place, with the given files. */
-export function makeEsp(image: string, part: Partition, files: readonly EspFile[]): void {
+/** FAT32 on the ESP's place, with everything that is in `folder`. */
+export function makeEsp(image: string, part: Partition, folder: string): void {
   const sectors = String(part.offset / SECTOR);
   const kib = String(part.size / 1024);
   // One sector a cluster: below 65525 clusters readers take it for FAT16, whatever the label says.
   runProgram(['mkfs.vfat', '-F', '32', '-s', '1', '-n', 'ESP', '--offset', sectors, image, kib]);
-  const drive = `${image}@@${part.offset}`;
-  runProgram(['mmd', '-i', drive, ...directoriesOf(files).map((directory) => `::/${directory}`)]);
-  for (const { path, content } of files) {
-    if ('copyOf' in content) runProgram(['mcopy', '-i', drive, content.copyOf, `::/${path}`]);
-    else runProgram(['mcopy', '-i', drive, '-', `::/${path}`], { input: content });
-  }
-}
-
-/** Every folder of the files, parents before children. */
-function directoriesOf(files: readonly EspFile[]): string[] {
-  const found = new Set<string>();
-  for (const { path } of files) {
-    const parts = path.split('/').slice(0, -1);
-    for (let depth = 1; depth <= parts.length; depth++) found.add(parts.slice(0, depth).join('/'));
-  }
-  return [...found].sort();
+  const content = readdirSync(folder).map((name) => join(folder, name));
+  runProgram(['mcopy', '-s', '-i', `${image}@@${part.offset}`, ...content, '::/']);
 }
 
 /** Writes the raw image's contents to `output` as qcow2. */

@@ -3,9 +3,10 @@
 import { writeImage } from '../formats/erofs-write.ts';
 import { verityDigest } from '../formats/fsverity.ts';
 import { parseCommit } from '../formats/ostree-objects.ts';
-import { type ObjectSource, treeFromCommit } from '../formats/ostree-tree.ts';
+import { type ObjectSource, type TreeOptions, treeFromCommit } from '../formats/ostree-tree.ts';
 import { validateTree } from '../formats/tree.ts';
 import { nodeHasher } from './hasher.ts';
+import type { StoredFile } from './object-file.ts';
 import type { ObjectStore } from './object-store.ts';
 
 export interface BuiltImage {
@@ -20,29 +21,38 @@ export interface ImageProgress {
   readonly bytes: number;
 }
 
-/** The commit's bytes are those of its checksum; the caller decides whether they are to be trusted. */
-export function buildImage(
-  store: ObjectStore,
-  checksum: string,
-  onProgress?: (progress: ImageProgress) => void,
-): BuiltImage {
-  const commit = parseCommit(store.commit(checksum), `commit ${checksum}`);
-  const source = onProgress === undefined ? store : counting(store, onProgress);
-  const image = writeImage(validateTree(treeFromCommit(commit, source)));
-  return { image, digest: verityDigest(image, nodeHasher) };
+export interface BuildOptions {
+  readonly onProgress?: ((progress: ImageProgress) => void) | undefined;
+  /** Called once for each file object when it has been read; what it throws ends the work. */
+  readonly onFile?: (checksum: string, file: StoredFile) => void;
+  /** As for treeFromCommit. */
+  readonly dirTrees?: TreeOptions['dirTrees'];
 }
 
-function counting(store: ObjectStore, report: (progress: ImageProgress) => void): ObjectSource {
+/** The commit's bytes are those of its checksum; the caller decides whether they are to be trusted. */
+export function buildImage(store: ObjectStore, checksum: string, options: BuildOptions = {}): BuiltImage {
+  const commit = parseCommit(store.commit(checksum), `commit ${checksum}`);
+  try {
+    const image = writeImage(validateTree(treeFromCommit(commit, observed(store, options), options)));
+    return { image, digest: verityDigest(image, nodeHasher) };
+  } finally {
+    store.release();
+  }
+}
+
+function observed(store: ObjectStore, { onProgress, onFile }: BuildOptions): ObjectSource {
   let files = 0;
   let bytes = 0;
   return {
     dirTree: (checksum) => store.dirTree(checksum),
     dirMeta: (checksum) => store.dirMeta(checksum),
+    announce: (checksum) => store.announce(checksum),
     file: (checksum) => {
       const file = store.file(checksum);
+      onFile?.(checksum, file);
       files++;
       bytes += file.size;
-      report({ files, bytes });
+      onProgress?.({ files, bytes });
       return file;
     },
   };

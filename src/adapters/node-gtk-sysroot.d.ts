@@ -48,6 +48,7 @@ declare module 'node-gtk' {
       cancellable: null,
     ): boolean;
     cleanup(cancellable: null): boolean;
+    prepareCleanup(cancellable: null): boolean;
   }
   export interface Repo {
     copyConfig(): KeyFile;
@@ -57,6 +58,6 @@ declare module 'node-gtk' {
   }
   export interface OSTreeNamespace {
     Sysroot: { new: (path: File) => Sysroot };
-    SysrootSimpleWriteDeploymentFlags: { NONE: number };
+    SysrootSimpleWriteDeploymentFlags: { NONE: number; NO_CLEAN: number };
   }
 }

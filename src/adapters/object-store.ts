@@ -5,44 +5,30 @@
  * fs-verity digest is measured or computed, which is what an image vouches for.
  */
 
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs';
+import { existsSync, lstatSync, type Stats } from 'node:fs';
 import path from 'node:path';
-import { inflateRawSync } from 'node:zlib';
-import { ascii, type ByteString, hex, isChecksum, printable, toByteString } from '../formats/encoding.ts';
+import { hex, isChecksum, printable } from '../formats/encoding.ts';
 import { badInput, refused, type SealrootError, systemError } from '../formats/errors.ts';
 import { keyfileBoolean, keyfileValue, parseKeyfile } from '../formats/keyfile.ts';
 import { MAX_COMMIT_BYTES } from '../formats/ostree-objects.ts';
-import type { ObjectSource, OstreeFile } from '../formats/ostree-tree.ts';
-import {
-  archiveHeaderBytes,
-  MAX_METADATA_BYTES,
-  type Ownership,
-  parseArchiveHeader,
-  parseOstreeMeta,
-} from '../formats/ostree-tree-objects.ts';
-import { S_IFLNK, S_IFMT } from '../formats/tree.ts';
+import type { ObjectSource } from '../formats/ostree-tree.ts';
+import { MAX_METADATA_BYTES } from '../formats/ostree-tree-objects.ts';
 import { fileError, isMissing, readBoundedIfExists } from './files.ts';
 import { nodeHasher } from './hasher.ts';
-import { getXattr, listXattrs, pathBytes, type XattrPlace } from './syscalls.ts';
-import { measureVerity, VerityComputer } from './verity.ts';
-
-export type RepoMode = 'bare' | 'bare-user' | 'bare-user-only' | 'archive';
+import { type Digests, ObjectFileReader, type RepoMode, type StoredFile } from './object-file.ts';
+import { ReadAhead, spareThreads } from './read-ahead.ts';
 
 export interface StoreOptions {
-  /**
-   * `compute` reads every file. `measure-first` takes the kernel's word for objects that have fs-verity, and reads
-   * the others. `none` gives no digests: for walking a tree only.
-   */
-  readonly digests?: 'compute' | 'measure-first' | 'none';
+  /** `compute` when absent. */
+  readonly digests?: Digests;
+  /** Files come with their Merkle trees. */
+  readonly keepTrees?: boolean;
+  /** Threads that read announced files; as many as there are cores to spare when absent. */
+  readonly threads?: number;
+  /** So many files can be announced before the caller has to take part in reading them. */
+  readonly slots?: number;
+  /** Room for Merkle trees of announced files, see JobRing. */
+  readonly treeBytes?: number;
 }
 
 export interface ObjectStore extends ObjectSource {
@@ -55,23 +41,14 @@ export interface ObjectStore extends ObjectSource {
   commit(checksum: string): Uint8Array;
   /** Detached metadata; undefined when there is none. */
   commitMeta(checksum: string): Uint8Array | undefined;
+  file(checksum: string): StoredFile;
+  announce(checksum: string): void;
+  /** Ends the threads that read announced files; what they have read is forgotten. */
+  release(): void;
+  /** Bytes of a regular file's content, of a link what is stored as content: much sooner than `file`, which says more. */
+  fileSize(checksum: string): number;
   /** The path of a file object that exists, e.g. to enable fs-verity on it; its parent's if it is there. */
   filePath(checksum: string): string;
-}
-
-/** The same store, but `file` answers for file objects. */
-export function withFileReader(store: ObjectStore, file: ObjectStore['file']): ObjectStore {
-  return {
-    path: store.path,
-    mode: store.mode,
-    parent: store.parent,
-    commit: (checksum) => store.commit(checksum),
-    commitMeta: (checksum) => store.commitMeta(checksum),
-    dirTree: (checksum) => store.dirTree(checksum),
-    dirMeta: (checksum) => store.dirMeta(checksum),
-    filePath: (checksum) => store.filePath(checksum),
-    file,
-  };
 }
 
 const MODES: ReadonlyMap<string | undefined, RepoMode> = new Map([
@@ -85,15 +62,15 @@ const MODES: ReadonlyMap<string | undefined, RepoMode> = new Map([
 
 const MAX_CONFIG_BYTES = 1024 * 1024;
 const MAX_PARENTS = 8;
-const MAX_TARGET_BYTES = 4096;
-const OSTREE_META = ascii('user.ostreemeta');
+/** 1.5 MiB of memory, and more files than the threads read while the next folder is parsed. */
+const SLOTS = 4096;
 
 /** Throws `not-a-repository`, `repo-mode-unsupported`. Nothing is written and no lock is taken. */
 export function openObjectStore(repo: string, options: StoreOptions = {}): ObjectStore {
-  return open(repo, options.digests ?? 'compute', 0);
+  return open(repo, options, 0);
 }
 
-function open(repo: string, digests: Digests, depth: number): ObjectStore {
+function open(repo: string, options: StoreOptions, depth: number): ObjectStore {
   const configPath = path.join(repo, 'config');
   const bytes = readBoundedIfExists(configPath, MAX_CONFIG_BYTES);
   if (bytes === undefined) {
@@ -114,39 +91,39 @@ function open(repo: string, digests: Digests, depth: number): ObjectStore {
     throw badInput('repo-parent-relative', `cannot open repository ${repo}: ${fact}`);
   }
   if (depth > MAX_PARENTS) throw badInput('repo-parents', `cannot open repository ${repo}: too many parents`);
-  return new Store({
-    path: repo,
+  const { digests = 'compute', keepTrees = false } = options;
+  const withXattrs = keyfileBoolean(config, 'core', 'disable-xattrs', configPath) !== true;
+  return new Store(
+    repo,
     mode,
-    digests,
-    withXattrs: keyfileBoolean(config, 'core', 'disable-xattrs', configPath) !== true,
-    parent: parentPath ? open(parentPath, digests, depth + 1) : undefined,
-  });
-}
-
-type Digests = NonNullable<StoreOptions['digests']>;
-
-interface StoreFields {
-  readonly path: string;
-  readonly mode: RepoMode;
-  readonly digests: Digests;
-  readonly withXattrs: boolean;
-  readonly parent: ObjectStore | undefined;
+    parentPath ? open(parentPath, options, depth + 1) : undefined,
+    new ObjectFileReader({ mode, digests, withXattrs, keepTrees }),
+    options,
+  );
 }
 
 class Store implements ObjectStore {
   readonly path: string;
   readonly mode: RepoMode;
   readonly parent: ObjectStore | undefined;
-  readonly #digests: Digests;
-  readonly #withXattrs: boolean;
-  readonly #computer = new VerityComputer();
+  readonly #reader: ObjectFileReader;
+  readonly #options: StoreOptions;
+  readonly #threads: number;
+  #readAhead: ReadAhead | undefined;
 
-  constructor(fields: StoreFields) {
-    this.path = fields.path;
-    this.mode = fields.mode;
-    this.parent = fields.parent;
-    this.#digests = fields.digests;
-    this.#withXattrs = fields.withXattrs;
+  constructor(
+    repo: string,
+    mode: RepoMode,
+    parent: ObjectStore | undefined,
+    reader: ObjectFileReader,
+    options: StoreOptions,
+  ) {
+    this.path = repo;
+    this.mode = mode;
+    this.parent = parent;
+    this.#reader = reader;
+    this.#options = options;
+    this.#threads = options.threads ?? spareThreads();
   }
 
   commit(checksum: string): Uint8Array {
@@ -188,94 +165,55 @@ class Store implements ObjectStore {
 
   filePath(checksum: string): string {
     const file = this.#objectPath(checksum, this.#fileType());
+    if (this.#status(file) !== undefined) return file;
+    if (this.parent === undefined) throw this.#missing(checksum, this.#fileType());
+    return this.parent.filePath(checksum);
+  }
+
+  #status(file: string): Stats | undefined {
     try {
-      lstatSync(file);
-      return file;
+      return lstatSync(file);
     } catch (error) {
-      if (!isMissing(error)) throw fileError('read', file, error);
-      if (this.parent === undefined) throw this.#missing(checksum, this.#fileType());
-      return this.parent.filePath(checksum);
-    }
-  }
-
-  file(checksum: string): OstreeFile {
-    const file = this.#objectPath(checksum, this.#fileType());
-    let fd: number;
-    try {
-      fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      // O_NOFOLLOW on a symbolic link: two modes store links as what they are.
-      if (code === 'ELOOP') return this.#link(file);
-      if (code !== 'ENOENT') throw fileError('read', file, error);
-      if (this.parent === undefined) throw this.#missing(checksum, this.#fileType());
-      return this.parent.file(checksum);
-    }
-    try {
-      return this.#opened(fd, file);
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  #opened(fd: number, file: string): OstreeFile {
-    const status = fstatSync(fd);
-    if (!status.isFile()) throw badInput('not-a-regular-file', `cannot read ${file}: not a regular file`);
-    if (this.mode === 'archive') return this.#archived(fd, file, status.size);
-    if (this.mode === 'bare-user') {
-      const value = getXattr(fd, OSTREE_META);
-      if (value === undefined)
-        throw badInput('object-malformed', `cannot read ${file}: no xattr ${OSTREE_META}`);
-      const owner = parseOstreeMeta(value, `${OSTREE_META} of ${file}`);
-      if ((owner.mode & S_IFMT) === S_IFLNK)
-        return { ...owner, size: 0, target: storedTarget(fd, file, status.size) };
-      return this.#regular(owner, fd, file, status.size);
-    }
-    return this.#regular(this.#inodeOwner(status, fd), fd, file, status.size);
-  }
-
-  #regular(owner: Ownership, fd: number, file: string, size: number): OstreeFile {
-    if (size === 0 || this.#digests === 'none') return { ...owner, size };
-    const measured = this.#digests === 'measure-first' ? measureVerity(fd, file) : undefined;
-    return { ...owner, size, digest: measured ?? this.#computer.ofDescriptor(fd, size, file) };
-  }
-
-  /** Owner, mode and xattrs of an object whose inode has them itself. */
-  #inodeOwner(status: { mode: number; uid: number; gid: number }, place: XattrPlace): Ownership {
-    const { mode } = status;
-    if (this.mode === 'bare-user-only') return { mode, uid: 0, gid: 0, xattrs: new Map() };
-    const xattrs = new Map();
-    for (const name of this.#withXattrs ? listXattrs(place) : []) {
-      const value = getXattr(place, name);
-      if (value !== undefined) xattrs.set(name, value);
-    }
-    return { mode, uid: status.uid, gid: status.gid, xattrs };
-  }
-
-  #link(file: string): OstreeFile {
-    if (this.mode === 'archive' || this.mode === 'bare-user') {
-      throw badInput('not-a-regular-file', `cannot read ${file}: not a regular file`);
-    }
-    try {
-      const target = toByteString(readlinkSync(file, 'buffer'));
-      return { ...this.#inodeOwner(lstatSync(file), pathBytes(file)), size: 0, target };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+      if (isMissing(error)) return undefined;
       throw fileError('read', file, error);
     }
   }
 
-  #archived(fd: number, file: string, storedSize: number): OstreeFile {
-    const head = readExactly(fd, 8, file);
-    const headerBytes = archiveHeaderBytes(head, file);
-    if (headerBytes > storedSize)
-      throw sizeMismatch(file, `its header claims ${headerBytes} bytes of ${storedSize}`);
-    const rest = readExactly(fd, headerBytes - head.length, file);
-    const { contentOffset: _, ...header } = parseArchiveHeader(Buffer.concat([head, rest]), file);
-    if ((header.mode & S_IFMT) === S_IFLNK) return header;
-    if (header.size === 0 || this.#digests === 'none') return header;
-    const content = inflate(readExactly(fd, storedSize - headerBytes, file), header.size, file);
-    return { ...header, digest: this.#computer.ofBytes(content) };
+  announce(checksum: string): void {
+    if (this.#threads === 0) return;
+    this.#readAhead ??= this.#startReadAhead();
+    this.#readAhead.announce(checksum);
+  }
+
+  #startReadAhead(): ReadAhead {
+    const { digests = 'compute', keepTrees = false, slots = SLOTS, treeBytes = 0 } = this.#options;
+    const task = { repo: this.path, digests, keepTrees, slots, treeBytes, threads: this.#threads };
+    return new ReadAhead(task, (name) => this.#read(name));
+  }
+
+  file(checksum: string): StoredFile {
+    return this.#readAhead?.file(checksum) ?? this.#read(checksum);
+  }
+
+  release(): void {
+    this.#readAhead?.close();
+    this.#readAhead = undefined;
+  }
+
+  #read(checksum: string): StoredFile {
+    const found = this.#reader.read(this.#objectPath(checksum, this.#fileType()));
+    if (found !== undefined) return found;
+    if (this.parent === undefined) throw this.#missing(checksum, this.#fileType());
+    return this.parent.file(checksum);
+  }
+
+  fileSize(checksum: string): number {
+    if (this.mode === 'archive') return this.#read(checksum).size;
+    const status = this.#status(this.#objectPath(checksum, this.#fileType()));
+    if (status !== undefined) return status.isFile() ? status.size : 0;
+    if (this.parent === undefined) throw this.#missing(checksum, this.#fileType());
+    // Which may be of another mode, where a file's size says something else.
+    return this.parent.fileSize(checksum);
   }
 
   #fileType(): string {
@@ -310,45 +248,4 @@ function requireChecksum(bytes: Uint8Array, checksum: string, type: string): Uin
   const actual = hex(nodeHasher.sha256(bytes));
   if (actual === checksum) return bytes;
   throw badInput('object-corrupt', `cannot use object ${checksum}.${type}: its SHA-256 is ${actual}`);
-}
-
-/** bare-user keeps a link's target as content; libostree writes a NUL after it and reads up to the first one. */
-function storedTarget(fd: number, file: string, size: number): ByteString {
-  if (size > MAX_TARGET_BYTES) throw sizeMismatch(file, `${size} bytes for a link target`);
-  const content = readExactly(fd, size, file);
-  const end = content.indexOf(0);
-  return toByteString(end < 0 ? content : content.subarray(0, end));
-}
-
-function readExactly(fd: number, size: number, file: string): Buffer {
-  const out = Buffer.alloc(size);
-  let have = 0;
-  while (have < size) {
-    const count = readSync(fd, out, have, size - have, null);
-    if (count === 0) throw sizeMismatch(file, `it ends after ${have} of ${size} bytes`);
-    have += count;
-  }
-  return out;
-}
-
-/** The whole content in memory: bounded by the size in the header, which is checked, never by the stream's own claims. */
-function inflate(deflated: Buffer, size: number, file: string): Uint8Array {
-  let content: Buffer;
-  try {
-    content = inflateRawSync(deflated, { maxOutputLength: size });
-  } catch (error) {
-    const fact =
-      (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
-        ? `more than ${size} bytes`
-        : 'bad data';
-    throw sizeMismatch(file, `its deflate stream holds ${fact}, the header says ${size} bytes`);
-  }
-  if (content.length !== size) {
-    throw sizeMismatch(file, `its deflate stream holds ${content.length} bytes, the header says ${size}`);
-  }
-  return content;
-}
-
-function sizeMismatch(file: string, fact: string): SealrootError {
-  return badInput('object-size-mismatch', `cannot read ${file}: ${fact}`);
 }

@@ -8,13 +8,14 @@
  * changed by debugfs after it is unmounted.
  */
 
-import { closeSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, futimesSync, openSync, writeSync } from 'node:fs';
 import { concatBytes, roundUp } from '../formats/bytes.ts';
 import { systemError } from '../formats/errors.ts';
-import { buildVerityTree, VERITY_BLOCK_SIZE, verityDescriptor } from '../formats/fsverity.ts';
-import type { Hasher } from '../formats/hasher.ts';
+import { VERITY_BLOCK_SIZE, verityDescriptor } from '../formats/fsverity.ts';
+import { nodeHasher } from './hasher.ts';
 import { keepFileCapabilities } from './inode-attributes.ts';
 import { runProgram } from './run.ts';
+import { type MerkleTree, VerityComputer } from './verity.ts';
 
 /** ext4 puts the metadata at the next 64 KiB boundary, whatever the page size (fs/ext4/verity.c). */
 const METADATA_ALIGNMENT = 65536;
@@ -28,12 +29,8 @@ interface PendingInode {
 
 /** Collects the files of one mounted ext4; `finish` makes them verity files once it is unmounted. */
 export class OfflineVerity {
-  readonly #hasher: Hasher;
+  readonly #computer = new VerityComputer();
   readonly #pending = new Map<number, PendingInode & { digest: Uint8Array }>();
-
-  constructor(hasher: Hasher) {
-    this.#hasher = hasher;
-  }
 
   get count(): number {
     return this.#pending.size;
@@ -41,26 +38,31 @@ export class OfflineVerity {
 
   /**
    * Appends the verity metadata to a regular file and returns its fs-verity digest. Owner, mode, times and file
-   * capabilities stay. A second path of the same inode returns the digest of the first and changes nothing.
+   * capabilities stay. A second path of the same inode returns the digest of the first and changes nothing. `tree` is
+   * that of the file's content, for whoever has hashed it already; nobody may have written to the file since.
    */
-  add(path: string): Uint8Array {
+  add(path: string, tree?: MerkleTree): Uint8Array {
     const fd = openSync(path, 'r+');
     try {
       const stat = fstatSync(fd);
       if (!stat.isFile()) throw systemError('not-a-regular-file', `cannot seal ${path}: not a regular file`);
       const known = this.#pending.get(stat.ino);
       if (known !== undefined) return known.digest;
-      const data = readWhole(fd, stat.size, path);
-      const tree = buildVerityTree(data, this.#hasher);
-      const descriptor = verityDescriptor(stat.size, tree.rootHash);
-      keepFileCapabilities(fd, path, () => appendMetadata(fd, stat.size, tree.levels, descriptor));
+      const { rootHash, blocks } = tree ?? this.#treeOf(fd, stat.size, path);
+      const descriptor = verityDescriptor(stat.size, rootHash);
+      keepFileCapabilities(fd, path, () => appendMetadata(fd, stat.size, blocks, descriptor));
       futimesSync(fd, stat.atimeMs / 1000, stat.mtimeMs / 1000);
-      const digest = this.#hasher.sha256(descriptor);
+      const digest = nodeHasher.sha256(descriptor);
       this.#pending.set(stat.ino, { inode: stat.ino, size: stat.size, digest });
       return digest;
     } finally {
       closeSync(fd);
     }
+  }
+
+  #treeOf(fd: number, size: number, path: string): MerkleTree {
+    this.#computer.ofDescriptor(fd, size, path);
+    return this.#computer.merkleTree();
   }
 
   /** `device` is the unmounted file system as e2fsprogs names it: a path, with `?offset=N` for a partition in an image. */
@@ -83,29 +85,11 @@ export class OfflineVerity {
   }
 }
 
-function readWhole(fd: number, size: number, path: string): Uint8Array {
-  const data = Buffer.allocUnsafe(size);
-  let done = 0;
-  while (done < size) {
-    const got = readSync(fd, data, done, size - done, done);
-    if (got === 0)
-      throw systemError('file-too-short', `cannot read ${path}: it ends at byte ${done} of ${size}`);
-    done += got;
-  }
-  return data;
-}
-
-function appendMetadata(
-  fd: number,
-  size: number,
-  levels: readonly Uint8Array[],
-  descriptor: Uint8Array,
-): void {
+function appendMetadata(fd: number, size: number, tree: Uint8Array, descriptor: Uint8Array): void {
   const tail = new Uint8Array(roundUp(descriptor.length + 4, VERITY_BLOCK_SIZE));
   tail.set(descriptor);
   new DataView(tail.buffer).setUint32(tail.length - 4, descriptor.length, true);
-  // The level that holds the root comes first.
-  writeAll(fd, concatBytes([...levels.toReversed(), tail]), roundUp(size, METADATA_ALIGNMENT));
+  writeAll(fd, concatBytes([tree, tail]), roundUp(size, METADATA_ALIGNMENT));
 }
 
 function writeAll(fd: number, data: Uint8Array, at: number): void {

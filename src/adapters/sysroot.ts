@@ -41,6 +41,8 @@ export interface DeployOptions {
    * removed and the boot loader is not touched.
    */
   beforeBootLoader?: (deploymentPath: string) => void;
+  /** The sysroot is new: nothing in it can be garbage, and the search for it is left out. */
+  first?: boolean;
 }
 
 export interface Sysroot {
@@ -205,8 +207,10 @@ class LibostreeSysroot implements Sysroot {
       );
       options.beforeBootLoader?.(join(this.path, this.#sysroot.getDeploymentDirpath(made)));
       attempt(`write boot loader entries for commit ${checksum}`, () => {
-        const { NONE } = this.#lib.OSTree.SysrootSimpleWriteDeploymentFlags;
-        this.#sysroot.simpleWriteDeployment(os, made, merge, NONE, null);
+        const { NONE, NO_CLEAN } = this.#lib.OSTree.SysrootSimpleWriteDeploymentFlags;
+        this.#sysroot.simpleWriteDeployment(os, made, merge, options.first ? NO_CLEAN : NONE, null);
+        // Without pruning, but with the refs that keep a deployment's commit.
+        if (options.first) this.#sysroot.prepareCleanup(null);
         this.#sysroot.load(null);
       });
     } catch (error) {

@@ -5,6 +5,7 @@
 
 import { hash } from 'node:crypto';
 import { readSync } from 'node:fs';
+import { concatBytes } from '../formats/bytes.ts';
 import { hex } from '../formats/encoding.ts';
 import { badInput, refused, systemError } from '../formats/errors.ts';
 import {
@@ -95,6 +96,12 @@ export function requireDigest(actual: Uint8Array, expected: Uint8Array, file: st
   );
 }
 
+export interface MerkleTree {
+  readonly rootHash: Uint8Array;
+  /** Hash blocks as ext4 and the kernel's documentation store them: the root's level first; empty for one data block. */
+  readonly blocks: Uint8Array;
+}
+
 /** L2-resident: larger buffers are slower. */
 const READ_BLOCKS = 32;
 
@@ -108,6 +115,9 @@ export class VerityComputer {
   readonly #blocks: Uint8Array[] = [];
   /** One per tree level; grows to the largest file. */
   readonly #levels: Buffer[] = [];
+  /** Of the last file: its root hash, and bytes of each level that it has, leaves first. */
+  #rootHash: Uint8Array = new Uint8Array(VERITY_DIGEST_SIZE);
+  #levelBytes: number[] = [];
 
   constructor() {
     for (let i = 0; i < READ_BLOCKS; i++) {
@@ -137,9 +147,19 @@ export class VerityComputer {
     });
   }
 
+  /** A copy of the tree behind the last digest. */
+  merkleTree(): MerkleTree {
+    const levels = this.#levelBytes.map((bytes, depth) => (this.#levels[depth] as Buffer).subarray(0, bytes));
+    return { rootHash: Uint8Array.from(this.#rootHash), blocks: concatBytes(levels.toReversed()) };
+  }
+
   #digest(size: number, fill: (want: number, at: number) => void): Uint8Array {
+    this.#levelBytes = [];
     // The kernel's rule for an empty file: no block is hashed at all.
-    if (size === 0) return descriptorDigest(0, new Uint8Array(VERITY_DIGEST_SIZE));
+    if (size === 0) {
+      this.#rootHash = new Uint8Array(VERITY_DIGEST_SIZE);
+      return descriptorDigest(0, this.#rootHash);
+    }
     const count = Math.ceil(size / VERITY_BLOCK_SIZE);
     const leaves = this.#level(0, count);
     for (let at = 0, index = 0; at < size; ) {
@@ -151,7 +171,8 @@ export class VerityComputer {
         hashInto(this.#blocks[i] as Uint8Array, leaves, index);
       }
     }
-    return descriptorDigest(size, this.#root(leaves, count));
+    this.#rootHash = this.#root(leaves, count);
+    return descriptorDigest(size, this.#rootHash);
   }
 
   /** A zeroed buffer for `count` hashes, padded to whole blocks. */
@@ -171,6 +192,7 @@ export class VerityComputer {
     let count = leafCount;
     for (let depth = 1; count > 1; depth++) {
       const blocks = Math.ceil((count * VERITY_DIGEST_SIZE) / VERITY_BLOCK_SIZE);
+      this.#levelBytes.push(blocks * VERITY_BLOCK_SIZE);
       const above = this.#level(depth, blocks);
       for (let i = 0; i < blocks; i++) {
         hashInto(level.subarray(i * VERITY_BLOCK_SIZE, (i + 1) * VERITY_BLOCK_SIZE), above, i);

@@ -5,7 +5,16 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import {
@@ -13,7 +22,6 @@ import {
   convertToQcow2,
   createPartitionedImage,
   type DiskLayout,
-  type EspFile,
   ext4Device,
   MIB,
   makeEsp,
@@ -21,15 +29,17 @@ import {
   type Partition,
   planLayout,
 } from '../adapters/disk-image.ts';
-import { nodeHasher } from '../adapters/hasher.ts';
+import { JobRing } from '../adapters/job-ring.ts';
 import { mountImagePart } from '../adapters/mount-namespace.ts';
-import { type ObjectStore, openObjectStore, withFileReader } from '../adapters/object-store.ts';
+import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { OfflineVerity } from '../adapters/offline-verity.ts';
 import { resolveRevision } from '../adapters/ostree-repo.ts';
 import { type Deployment, openSysroot, readLoaderEntries } from '../adapters/sysroot.ts';
 import { hex } from '../formats/encoding.ts';
 import { badInput, refused, usageError } from '../formats/errors.ts';
-import { type OstreeFile, treeFromCommit } from '../formats/ostree-tree.ts';
+import { type ObjectSource, treeFromCommit } from '../formats/ostree-tree.ts';
+import type { DirTree } from '../formats/ostree-tree-objects.ts';
+import { NO_XATTRS, S_IFREG } from '../formats/tree.ts';
 import type { Verdict } from '../formats/verdict.ts';
 import { blameObject, judge, makeSignedImage, sealDeployment } from './seal-deployment.ts';
 import { type KeyPlace, loadTrustedKeys } from './trusted-keys.ts';
@@ -97,8 +107,9 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
   const commit = await resolveRevision(options.repo, options.ref);
   const source = openObjectStore(options.repo, { digests: 'none' });
   const verdict = judge(source, commit, trusted.keys);
+  const content = contentOf(source, verdict);
   const layout = planLayout({
-    size: diskSize(options.size, contentSize(source, verdict)),
+    size: diskSize(options.size, content.bytes),
     espSize: ESP_SIZE,
     espUuid: randomUUID(),
     rootUuid: randomUUID(),
@@ -109,7 +120,7 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
   const converted = `${resolve(options.output)}.tmp`;
   rmSync(raw, { force: true });
   try {
-    const built = await buildRaw(raw, work, layout, verdict, options, progress);
+    const built = await buildRaw(raw, work, layout, verdict, content, options, progress);
     if (options.exportBoot !== undefined) exportBoot(options.exportBoot, built.boot);
     if (format === 'qcow2') {
       progress('converting to qcow2');
@@ -153,6 +164,7 @@ async function buildRaw(
   work: string,
   layout: DiskLayout,
   verdict: Verdict,
+  content: Content,
   options: DiskCreateOptions,
   progress: (message: string) => void,
 ): Promise<RawDisk> {
@@ -163,18 +175,22 @@ async function buildRaw(
   const root = join(work, 'root');
   mkdirSync(root);
   const unmount = mountImagePart(raw, layout.root, root);
-  const verity = new OfflineVerity(nodeHasher);
+  const verity = new OfflineVerity();
   let built: RawDisk;
   try {
     progress('deploying');
     const kernelArguments = [`root=UUID=${fileSystemUuid}`, ...DEFAULT_ARGUMENTS, ...(options.kargs ?? [])];
-    const deployment = await deployUnsealed(root, verdict.checksum, options, kernelArguments);
+    const { deployment, store } = await deployUnsealed(root, verdict, content, options, kernelArguments);
     // Before the objects are sealed: what comes after a file's content is visible until the inodes are changed.
     const boot = collectBootFiles(root, deployment, join(work, 'boot'));
     progress('making the image and sealing its objects');
-    const store = sealingStore(openObjectStore(join(root, 'ostree/repo'), { digests: 'none' }), verity);
-    const seal = (path: string) => verity.add(path);
-    sealDeployment(makeSignedImage(store, verdict), deployment.path, seal, 'volatile');
+    const sealing = makeSignedImage(store, verdict, {
+      dirTrees: content.dirTrees,
+      onFile: (checksum, { digest, tree }) => {
+        if (digest !== undefined) verity.add(store.filePath(checksum), tree);
+      },
+    });
+    sealDeployment(sealing, deployment.path, (path) => verity.add(path), 'volatile');
     built = { boot, deployment: deployment.path.slice(root.length), sealedFiles: verity.count };
   } finally {
     unmount();
@@ -182,30 +198,23 @@ async function buildRaw(
   verity.finish(ext4Device(raw, layout.root));
   checkExt4(raw, layout.root);
   progress('writing the ESP');
-  makeEsp(raw, layout.esp, espFiles(built.boot, options.os));
+  const esp = join(work, 'esp');
+  fillEsp(esp, built.boot, options.os);
+  makeEsp(raw, layout.esp, esp);
   return built;
 }
 
-/** Seals each object when its digest is asked for: the disk's own copy is what the image is made of, read once. */
-function sealingStore(store: ObjectStore, verity: OfflineVerity): ObjectStore {
-  const files = new Map<string, OstreeFile>();
-  return withFileReader(store, (checksum) => {
-    const known = files.get(checksum);
-    if (known !== undefined) return known;
-    const found = store.file(checksum);
-    const sealed = found.size === 0 ? found : { ...found, digest: verity.add(store.filePath(checksum)) };
-    files.set(checksum, sealed);
-    return sealed;
-  });
-}
-
-/** A deployment that nothing boots yet, so the order of sealing and boot loader entry is free. */
+/**
+ * A deployment that nothing boots yet, so the order of sealing and boot loader entry is free, and the disk's own
+ * objects, which other threads hash while libostree makes the deployment.
+ */
 async function deployUnsealed(
   root: string,
-  checksum: string,
+  { checksum }: Verdict,
+  content: Content,
   options: DiskCreateOptions,
   kernelArguments: readonly string[],
-): Promise<Deployment> {
+): Promise<{ deployment: Deployment; store: ObjectStore }> {
   mkdirSync(join(root, 'boot'), { mode: 0o755 });
   const sysroot = await openSysroot(root, { create: true, lock: true, disableFsync: true });
   try {
@@ -217,7 +226,17 @@ async function deployUnsealed(
     if (sysroot.resolveRev(options.ref) !== checksum) {
       throw refused('ref-moved', `cannot deploy ${options.ref}: it is no longer at ${checksum}`, 'try again');
     }
-    return sysroot.deploy({ os: options.os, checksum, refspec: options.ref, kernelArguments });
+    const { sizes, treeBytes } = content;
+    const store = openObjectStore(sysroot.repoPath, { keepTrees: true, slots: sizes.size, treeBytes });
+    for (const object of sizes.keys()) store.announce(object);
+    const deployment = sysroot.deploy({
+      os: options.os,
+      checksum,
+      refspec: options.ref,
+      kernelArguments,
+      first: true,
+    });
+    return { deployment, store };
   } finally {
     sysroot.close();
   }
@@ -248,26 +267,27 @@ function collectBootFiles(root: string, deployment: Deployment, folder: string):
 }
 
 /** The entry stands on the ESP because systemd-boot reads FAT only, and libostree's /boot cannot be FAT. */
-function espFiles(boot: BootFiles, os: string): EspFile[] {
-  const folder = `ostree/${os}`;
+function fillEsp(esp: string, boot: BootFiles, os: string): void {
+  const files = `ostree/${os}`;
   const entry = [
     `title ${os}`,
-    `linux /${folder}/kernel`,
-    `initrd /${folder}/initramfs`,
+    `linux /${files}/kernel`,
+    `initrd /${files}/initramfs`,
     `options ${boot.kernelArguments}`,
   ];
-  const text = (lines: readonly string[]): Uint8Array => Buffer.from(`${lines.join('\n')}\n`);
-  const files: EspFile[] = [
-    { path: `${folder}/kernel`, content: { copyOf: boot.kernel } },
-    { path: `${folder}/initramfs`, content: { copyOf: boot.initramfs } },
-    { path: `loader/entries/${os}.conf`, content: text(entry) },
-    { path: 'loader/loader.conf', content: text([`default ${os}.conf`, 'timeout 0']) },
-  ];
-  if (boot.systemdBoot !== undefined) {
-    files.push({ path: 'EFI/BOOT/BOOTX64.EFI', content: { copyOf: boot.systemdBoot } });
-    files.push({ path: 'EFI/systemd/systemd-bootx64.efi', content: { copyOf: boot.systemdBoot } });
-  }
-  return files;
+  const put = (path: string): string => {
+    mkdirSync(dirname(join(esp, path)), { recursive: true });
+    return join(esp, path);
+  };
+  const text = (lines: readonly string[]): string => `${lines.join('\n')}\n`;
+  // Links: nothing is copied before it is copied to the disk.
+  linkSync(boot.kernel, put(`${files}/kernel`));
+  linkSync(boot.initramfs, put(`${files}/initramfs`));
+  writeFileSync(put(`loader/entries/${os}.conf`), text(entry));
+  writeFileSync(put('loader/loader.conf'), text([`default ${os}.conf`, 'timeout 0']));
+  if (boot.systemdBoot === undefined) return;
+  linkSync(boot.systemdBoot, put('EFI/BOOT/BOOTX64.EFI'));
+  linkSync(boot.systemdBoot, put('EFI/systemd/systemd-bootx64.efi'));
 }
 
 function exportBoot(folder: string, boot: BootFiles): void {
@@ -277,20 +297,35 @@ function exportBoot(folder: string, boot: BootFiles): void {
   writeFileSync(join(folder, 'cmdline'), `${boot.kernelArguments}\n`);
 }
 
-/** Bytes of all regular files, each object once. */
-function contentSize(store: ObjectStore, verdict: Verdict): number {
+interface Content {
+  /** Of each file object its bytes. */
+  sizes: Map<string, number>;
+  bytes: number;
+  /** What their Merkle trees take, see JobRing. */
+  treeBytes: number;
+  dirTrees: Map<string, DirTree>;
+}
+
+function contentOf(store: ObjectStore, verdict: Verdict): Content {
   const sizes = new Map<string, number>();
-  const file = (checksum: string): OstreeFile => {
-    const found = store.file(checksum);
-    sizes.set(checksum, found.size);
-    return found;
-  };
-  treeFromCommit(verdict.commit, {
+  const dirTrees = new Map<string, DirTree>();
+  const source: ObjectSource = {
     dirTree: (checksum) => store.dirTree(checksum),
     dirMeta: (checksum) => store.dirMeta(checksum),
-    file,
-  });
-  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+    file: (checksum) => {
+      const size = store.fileSize(checksum);
+      sizes.set(checksum, size);
+      return { mode: S_IFREG, uid: 0, gid: 0, xattrs: NO_XATTRS, size };
+    },
+  };
+  treeFromCommit(verdict.commit, source, { dirTrees });
+  const all = [...sizes.values()];
+  return {
+    sizes,
+    dirTrees,
+    bytes: all.reduce((sum, size) => sum + size, 0),
+    treeBytes: all.reduce((sum, size) => sum + JobRing.treeBytes(size), 0),
+  };
 }
 
 function diskSize(wanted: string | undefined, content: number): number {

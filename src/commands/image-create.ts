@@ -30,7 +30,7 @@ export async function imageCreate(options: ImageCreateOptions): Promise<ImageCre
   if (output !== '-') requireReplaceable(output);
   const store = openObjectStore(options.repo);
   const commit = await resolveRevision(options.repo, options.rev);
-  const { image, digest } = buildImage(store, commit, imageProgress(progress));
+  const { image, digest } = buildImage(store, commit, { onProgress: imageProgress(progress) });
   progress?.finish();
   if (output !== '-') writeAtomically(output, image, 0o644);
   return { commit, digest: hex(digest), image };

@@ -9,7 +9,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeHasher } from '../adapters/hasher.ts';
-import { buildImage } from '../adapters/image.ts';
+import { type BuildOptions, buildImage } from '../adapters/image.ts';
 import { setImmutable } from '../adapters/inode-attributes.ts';
 import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
@@ -54,9 +54,9 @@ export function judge(store: ObjectStore, checksum: string, keys: readonly Publi
 }
 
 /** Makes the image of a commit again. Throws `image-digest-mismatch` when it is not the one that was signed. */
-export function makeSignedImage(store: ObjectStore, verdict: Verdict): Sealing {
+export function makeSignedImage(store: ObjectStore, verdict: Verdict, options: BuildOptions = {}): Sealing {
   const { checksum } = verdict;
-  const { image, digest } = buildImage(store, checksum);
+  const { image, digest } = buildImage(store, checksum, options);
   if (equalBytes(digest, verdict.digest)) return { verdict, image };
   throw refused(
     'image-digest-mismatch',

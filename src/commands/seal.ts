@@ -8,7 +8,7 @@ import { nodeHasher } from '../adapters/hasher.ts';
 import { buildImage } from '../adapters/image.ts';
 import { loadSecretKey, sign } from '../adapters/keys.ts';
 import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
-import { type ObjectStore, openObjectStore, withFileReader } from '../adapters/object-store.ts';
+import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { type OstreeRepo, openRepo } from '../adapters/ostree-repo.ts';
 import { imageProgress, type Progress } from '../adapters/progress.ts';
 import { equalBytes } from '../formats/bytes.ts';
@@ -101,8 +101,8 @@ export async function seal(options: SealOptions): Promise<SealResult> {
 
   const stated = statedDigest(subject.commit, `commit ${checksum}`);
   if (stated === undefined) requireRewritable(subject, options.resign ?? false);
-  const checked = checkedStore(store, await openObjectCheck(options.repo));
-  const { digest } = buildImage(checked, checksum, imageProgress(options.progress));
+  const onFile = fileCheck(store, await openObjectCheck(options.repo));
+  const { digest } = buildImage(store, checksum, { onProgress: imageProgress(options.progress), onFile });
   options.progress?.finish();
   if (stated !== undefined) requireSameDigest(`commit ${checksum}`, stated, digest, 'seal');
   const sealed =
@@ -114,20 +114,19 @@ export async function seal(options: SealOptions): Promise<SealResult> {
 }
 
 /**
- * The same objects, but every file's content must have its checksum. The image vouches for content by fs-verity
- * alone: without this a damaged object would be sealed as if it were the commit's.
+ * Every file's content must have its checksum. The image vouches for content by fs-verity alone: without this a damaged
+ * object would be sealed as if it were the commit's.
  */
-function checkedStore(store: ObjectStore, check: ObjectCheck): ObjectStore {
-  return withFileReader(store, (checksum) => {
-    const file = store.file(checksum);
+function fileCheck(store: ObjectStore, check: ObjectCheck): (checksum: string) => void {
+  return (checksum) => {
     const fault = check(checksum);
-    if (fault === undefined) return file;
+    if (fault === undefined) return;
     throw badInput(
       'object-corrupt',
       `cannot seal object ${store.filePath(checksum)}: ${fault}`,
       'the repository is damaged: run ostree fsck',
     );
-  });
+  };
 }
 
 function distinct(secrets: readonly SecretKey[]): SecretKey[] {

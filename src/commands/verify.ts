@@ -50,7 +50,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     keys,
     hasher: nodeHasher,
   });
-  const { digest } = buildImage(store, checksum, imageProgress(options.progress));
+  const { digest } = buildImage(store, checksum, { onProgress: imageProgress(options.progress) });
   options.progress?.finish();
   requireSameDigest(`commit ${checksum}`, verdict.digest, digest, 'verify');
   const key = placed.find(({ place }) => place === verdict.keyLine) as PlacedKey;

@@ -127,7 +127,7 @@ async function prepare(scratch: string): Promise<Build> {
   const folder = path.join(scratch, 'images');
   await mkdir(folder);
   const bench = new Build(folder, await ensureBaseDisk(), await ensureForky());
-  await bundleProgram(bench.program);
+  await bundleProgram(path.dirname(bench.program));
   await runHere(['cp', path.join(scratch, 'measure'), folder]);
   return bench;
 }

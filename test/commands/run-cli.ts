@@ -3,10 +3,11 @@
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, vi } from 'vitest';
+import { afterAll, beforeAll } from 'vitest';
 import { bundleProgram } from '../../tools/bundle.ts';
 
-const PROGRAM = join(import.meta.dirname, `../../.cache/cli/sealroot-${process.pid}.js`);
+const FOLDER = join(import.meta.dirname, `../../.cache/cli/${process.pid}`);
+const PROGRAM = join(FOLDER, 'sealroot.js');
 
 export interface CliResult {
   status: number | null;
@@ -14,11 +15,10 @@ export interface CliResult {
   stderr: string;
 }
 
-/** Call once in a test file that uses `sealroot()`. Starting node takes seconds on a machine that is busy. */
+/** Call once in a test file that uses `sealroot()`. */
 export function useCli(): void {
-  vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
-  beforeAll(() => bundleProgram(PROGRAM));
-  afterAll(() => rmSync(PROGRAM, { force: true }));
+  beforeAll(() => bundleProgram(FOLDER));
+  afterAll(() => rmSync(FOLDER, { recursive: true, force: true }));
 }
 
 /** Standard output as text; its bytes are those of `sealrootRaw`. */

@@ -50,12 +50,16 @@ async function compare(name: string, commitOptions = '', modes: readonly string[
         --subject=${name} ${commitOptions} >/dev/null
       ostree --repo=repos/$mode rev-parse ${name}
       ostree --repo=repos/$mode checkout --composefs ${name} images/${name}.$mode
+      ostree --repo=repos/$mode checkout --composefs-noverity ${name} images/${name}.$mode.noverity
     done`);
   const checksums = output.trim().split('\n');
   expect(checksums).toHaveLength(modes.length);
   for (const [i, mode] of modes.entries()) {
-    const { image } = buildImage(openObjectStore(path.join(work, 'repos', mode)), checksums[i] ?? '');
+    const folder = path.join(work, 'repos', mode);
+    const { image } = buildImage(openObjectStore(folder), checksums[i] ?? '');
     expectSameBytes(image, path.join(work, 'images', `${name}.${mode}`));
+    const unverified = buildImage(openObjectStore(folder, { digests: 'none' }), checksums[i] ?? '');
+    expectSameBytes(unverified.image, path.join(work, 'images', `${name}.${mode}.noverity`));
   }
   expect(new Set(checksums).size).toBe(1);
 }

@@ -61,11 +61,16 @@ interface Unit {
 
 /** Builds and returns the path of the binary, in `output`; what was compiled before is taken from there. */
 export async function buildPrepareRoot(output = OUTPUT): Promise<string> {
+  return await buildForInitramfs('initrd/prepare-root.ts', BINARY_NAME, output);
+}
+
+/** Builds a program (its path in the project) for the runtime of the initramfs, under a name of its own. */
+export async function buildForInitramfs(entry: string, name: string, output = OUTPUT): Promise<string> {
   return await withLock(path.join(output, 'lock'), async () => {
     const quickjs = await quickjsSource();
     const objects = path.join(output, 'objects');
     await mkdir(objects, { recursive: true });
-    const script = await bundleProgram();
+    const script = await bundleProgram(entry);
     const bytecode = await compileScript(script, await buildCompiler(quickjs, objects), objects);
     const units: Unit[] = [
       ...QUICKJS_FILES.map((file) => targetUnit(quickjs, file, quickjsFlags(file))),
@@ -74,7 +79,7 @@ export async function buildPrepareRoot(output = OUTPUT): Promise<string> {
     ];
     const compiled: string[] = [];
     for (const unit of units) compiled.push(await compile(unit, objects));
-    const binary = path.join(output, BINARY_NAME);
+    const binary = path.join(output, name);
     const temporary = `${binary}.partial`;
     await tool('musl-gcc', [...LINK_FLAGS, '-o', temporary, ...compiled, '-lm'], objects);
     await rename(temporary, binary);
@@ -95,9 +100,9 @@ function targetUnit(folder: string, file: string, flags: readonly string[]): Uni
 }
 
 /** One file, without a module system: what QuickJS needs no promise to run. */
-async function bundleProgram(): Promise<string> {
+async function bundleProgram(entry: string): Promise<string> {
   const result = await bundle({
-    entryPoints: [path.join(import.meta.dirname, 'prepare-root.ts')],
+    entryPoints: [path.join(import.meta.dirname, '..', entry)],
     absWorkingDir: path.join(import.meta.dirname, '..'),
     bundle: true,
     write: false,
@@ -149,7 +154,7 @@ async function compileScript(script: string, compiler: string, objects: string):
 
 /** The object of one file, from `objects` when its recipe is unchanged: compiler, flags, and every source beside it. */
 async function compile(unit: Unit, objects: string): Promise<string> {
-  const { stdout: version } = await run('gcc', ['--version']);
+  const version = await tool('gcc', ['--version'], unit.folder);
   const neighbours = (await readdir(unit.folder)).filter((name) => name.endsWith('.h')).sort();
   const sources = await Promise.all(
     [HOT_FUNCTIONS, ...[unit.file, ...neighbours].map((name) => path.join(unit.folder, name))].map((name) =>
@@ -169,9 +174,10 @@ async function compile(unit: Unit, objects: string): Promise<string> {
   return object;
 }
 
-async function tool(command: string, args: readonly string[], cwd: string): Promise<void> {
+/** Returns what the tool printed. */
+async function tool(command: string, args: readonly string[], cwd: string): Promise<string> {
   try {
-    await run(command, args, { cwd, timeout: 600_000, maxBuffer: 16 << 20 });
+    return (await run(command, args, { cwd, timeout: 600_000, maxBuffer: 16 << 20 })).stdout;
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
     throw systemError(

@@ -16,19 +16,23 @@ const MAX_SERIAL_DIGITS = 10;
 
 /** Throws `deployment-malformed` unless `path` is of that shape, letter by letter. */
 export function parseDeploymentPath(path: ByteString): DeploymentPath {
+  const found = deploymentPathOf(path);
+  if (found !== undefined) return found;
+  throw refused(
+    'deployment-malformed',
+    `cannot boot ${printable(path)}: expected ostree/deploy/OS/deploy/CHECKSUM.SERIAL`,
+  );
+}
+
+/** undefined for what is no deployment. */
+export function deploymentPathOf(path: ByteString): DeploymentPath | undefined {
   const [ostree, deploy, stateroot, second, name, ...rest] = path.split('/');
   const dot = name?.indexOf('.') ?? -1;
   const checksum = name?.slice(0, dot) ?? '';
   const serial = name?.slice(dot + 1) ?? '';
   const shaped =
     ostree === 'ostree' && deploy === 'deploy' && second === 'deploy' && rest.length === 0 && dot >= 0;
-  if (!shaped || !isPlainName(stateroot) || !isChecksum(checksum) || !isSerial(serial)) {
-    throw refused(
-      'deployment-malformed',
-      `cannot boot ${printable(path)}: expected ostree/deploy/OS/deploy/CHECKSUM.SERIAL`,
-      'let ostree= name a deployment',
-    );
-  }
+  if (!shaped || !isPlainName(stateroot) || !isSerial(serial) || !isChecksum(checksum)) return undefined;
   return { path, stateroot: stateroot as ByteString, checksum };
 }
 

@@ -36,7 +36,10 @@ function placeOf(fd: sys.Descriptor): ByteString {
  * then opened once more, strictly, so that no link decides where the deployment is.
  */
 export function openDeployment(root: PhysicalRoot, argument: ByteString): Deployment {
-  const found = parseDeploymentPath(resolveLinks(root, argument));
+  return openAt(root, parseDeploymentPath(resolveLinks(root, argument)));
+}
+
+export function openAt(root: PhysicalRoot, found: DeploymentPath): Deployment {
   const codes = { missing: 'deployment-unresolvable', unsafe: 'deployment-unresolvable' };
   const directory = openDirectory(root, found.path, codes);
   return { ...found, directory, status: sys.statusOf(directory.fd, directory.path) };
@@ -55,7 +58,6 @@ function resolveLinks(root: PhysicalRoot, argument: ByteString): ByteString {
     throw refused(
       'deployment-unresolvable',
       `cannot find the deployment that ${name} names below ${root.path}: ${errno}`,
-      'choose another boot entry, and deploy again',
     );
   }
   const place = placeOf(fd);
@@ -64,7 +66,6 @@ function resolveLinks(root: PhysicalRoot, argument: ByteString): ByteString {
     throw refused(
       'deployment-malformed',
       `cannot boot ${printable(place)}: ${name} leads out of ${root.path}`,
-      'let ostree= name a deployment',
     );
   }
   return place.slice(root.place.length + 1) as ByteString;

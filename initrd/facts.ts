@@ -1,12 +1,12 @@
 /** What the plan has to know about the machine. Reads, changes nothing. */
 
 import { ascii, type ByteString, toByteString } from '../src/formats/encoding.ts';
+import type { MountFacts } from '../src/formats/mount-plan.ts';
 import type { Deployment, PhysicalRoot } from './deployment.ts';
 import { typeBelow } from './files.ts';
-import type { MountFacts } from './plan.ts';
 import * as sys from './sys.ts';
 
-type MachineFacts = Omit<MountFacts, 'policy' | 'keys'>;
+type MachineFacts = Omit<MountFacts, 'trust' | 'kernel'>;
 
 export function gatherFacts(root: PhysicalRoot, deployment: Deployment): MachineFacts {
   return {

@@ -27,8 +27,6 @@ export interface FileCodes {
   readonly unsafe: string;
 }
 
-const REDEPLOY = 'boot another deployment, and deploy this one again';
-
 /** Opens a directory below `directory`, for use as a place only (O_PATH). */
 export function openDirectory(directory: OpenDirectory, path: ByteString, codes: FileCodes): OpenDirectory {
   const name = `${directory.path}/${printable(path)}`;
@@ -60,14 +58,30 @@ function openStrictly(
     return sys.openAt2(directory.fd, path, flags, STRICT, name);
   } catch (error) {
     const errno = sys.errnoOf(error);
-    if (errno === 'ENOENT') throw refused(codes.missing, `cannot open ${name}: ENOENT`, REDEPLOY);
+    if (errno === 'ENOENT') throw refused(codes.missing, `cannot open ${name}: ENOENT`);
     if (errno !== undefined && NOT_A_PLAIN_PATH.includes(errno)) {
       throw refused(
         codes.unsafe,
         `cannot open ${name}: ${errno}, its path holds a link or a file of another type`,
-        REDEPLOY,
       );
     }
+    throw error;
+  }
+}
+
+/** More names than this are somebody's trap; what lies behind them is not seen. */
+const MAX_NAMES = 4096;
+
+/** The names in a directory, sorted; none when it cannot be reached plainly. */
+export function listBelow(directory: OpenDirectory, path: ByteString): ByteString[] {
+  const name = `${directory.path}/${printable(path)}`;
+  try {
+    const fd = sys.openAt2(directory.fd, path, sys.O_RDONLY | sys.O_DIRECTORY, STRICT, name);
+    const names = sys.readNames(fd, MAX_NAMES, name);
+    sys.close(fd);
+    return names.sort();
+  } catch (error) {
+    if (isNotPlain(sys.errnoOf(error))) return [];
     throw error;
   }
 }
@@ -81,13 +95,16 @@ export function typeBelow(directory: OpenDirectory, path: ByteString): number | 
     sys.close(fd);
     return type;
   } catch (error) {
-    const errno = sys.errnoOf(error);
-    if (errno === 'ENOENT' || (errno !== undefined && NOT_A_PLAIN_PATH.includes(errno))) return undefined;
+    if (isNotPlain(sys.errnoOf(error))) return undefined;
     throw error;
   }
 }
 
-/** The whole content of a file on the disk, read once; undefined when there is no file and `codes.missing` is not given. */
+function isNotPlain(errno: string | undefined): boolean {
+  return errno === 'ENOENT' || (errno !== undefined && NOT_A_PLAIN_PATH.includes(errno));
+}
+
+/** The whole content of a file on the disk, read once. */
 export function readBelow(
   directory: OpenDirectory,
   path: ByteString,
@@ -100,7 +117,7 @@ export function readBelow(
   const length = readInto(fd, content, name);
   sys.close(fd);
   if (length < size) {
-    throw refused('file-truncated', `cannot read ${name}: ${length} bytes, its size is ${size}`, REDEPLOY);
+    throw refused('file-truncated', `cannot read ${name}: ${length} bytes, its size is ${size}`);
   }
   return content;
 }
@@ -108,16 +125,12 @@ export function readBelow(
 /** A file of the initramfs, or of /proc, which does not tell its size; undefined when there is none. */
 export function readOwn(path: ByteString, maxBytes: number): Uint8Array | undefined {
   const name = printable(path);
-  let fd: Descriptor;
-  try {
-    fd = sys.open(path, sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOCTTY);
-  } catch (error) {
-    if (sys.errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  const { type } = sys.statusOf(fd, name);
+  const fd = sys.openIfThere(path, sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOCTTY);
+  if (fd === undefined) return undefined;
+  const { type, size } = sys.statusOf(fd, name);
   if (type !== sys.S_IFREG) throw notRegular('not-a-regular-file', name, type);
-  const content = new Uint8Array(maxBytes + 1);
+  if (size > maxBytes) throw tooLarge(name, size, maxBytes);
+  const content = new Uint8Array((size > 0 ? size : maxBytes) + 1);
   const length = readInto(fd, content, name);
   sys.close(fd);
   if (length > maxBytes) throw tooLarge(name, length, maxBytes);
@@ -136,13 +149,9 @@ function readInto(fd: Descriptor, buffer: Uint8Array, name: string): number {
 }
 
 function notRegular(code: string, name: string, type: number): SealrootError {
-  return refused(
-    code,
-    `cannot read ${name}: it is of type 0o${type.toString(8)}, expected a regular file`,
-    REDEPLOY,
-  );
+  return refused(code, `cannot read ${name}: it is of type 0o${type.toString(8)}, expected a regular file`);
 }
 
 function tooLarge(name: string, size: number, maxBytes: number): SealrootError {
-  return refused('file-too-large', `cannot read ${name}: ${size} bytes, at most ${maxBytes}`, REDEPLOY);
+  return refused('file-too-large', `cannot read ${name}: ${size} bytes, at most ${maxBytes}`);
 }

@@ -16,8 +16,6 @@ const SHA256_BYTES = 32;
 const DIGEST_HEADER = 4;
 const DIGEST_ROOM = 64;
 
-const REDEPLOY = 'deploy this commit again, or boot another deployment';
-
 export interface MeasuredImage {
   readonly fd: sys.Descriptor;
   readonly name: string;
@@ -29,13 +27,12 @@ export function openMeasuredImage(deployment: OpenDirectory, digest: Uint8Array)
   const { fd, size, name } = readable(`${deployment.path}/${IMAGE_NAME}`, () =>
     openRegular(deployment, IMAGE_NAME, codes),
   );
-  if (size === 0) throw refused('image-unsafe', `cannot use ${name}: it is empty`, REDEPLOY);
+  if (size === 0) throw refused('image-unsafe', `cannot use ${name}: it is empty`);
   const measured = readable(name, () => measure(fd, name));
   if (!equalBytes(measured, digest)) {
     throw refused(
       'image-digest-mismatch',
       `cannot use ${name}: its fs-verity digest is ${hex(measured)}, the signed commit names ${hex(digest)}`,
-      REDEPLOY,
     );
   }
   return { fd, name };
@@ -61,14 +58,13 @@ function measure(fd: sys.Descriptor, name: string): Uint8Array {
     throw refused(
       'image-digest-mismatch',
       `cannot use ${name}: its fs-verity digest is of algorithm ${algorithm} and ${size} bytes, expected 1 (SHA-256) and 32`,
-      REDEPLOY,
     );
   }
   return buffer.subarray(DIGEST_HEADER, DIGEST_HEADER + size);
 }
 
 function withoutVerity(name: string, fact: string): Error {
-  return refused('image-verity-missing', `cannot measure ${name}: ${fact}`, REDEPLOY);
+  return refused('image-verity-missing', `cannot measure ${name}: ${fact}`);
 }
 
 /** Errors with which the kernel answers when content does not match its fs-verity metadata, or the disk fails. */
@@ -84,7 +80,6 @@ export function readable<T>(name: string, action: () => T): T {
     throw refused(
       'image-unreadable',
       `cannot read ${name}: ${errno}, it does not match its fs-verity metadata or the disk fails`,
-      REDEPLOY,
     );
   }
 }

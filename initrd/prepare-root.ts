@@ -2,118 +2,148 @@
  * sealroot-prepare-root [PHYSICAL-ROOT]: the last word before the switch to the real root. Reads policy and keys
  * from the initramfs and the kernel's `ostree=`, takes the verdict on the deployment's commit, measures its image and
  * mounts exactly that. Any exception refuses the boot: exit status 1, or 4 when a system call failed.
+ *
+ * --plan [PHYSICAL-ROOT] prints as JSON what would be booted and how, --check-policy POLICY [TREE] says whether an
+ * initramfs with this policy and the keys of TREE could boot, and --failure-action how a boot that failed is to end.
  */
 
+import { bootedRecord, type Decision, plannedBoot } from '../src/formats/boot-report.ts';
 import { findKernelArgument, kernelArguments } from '../src/formats/cmdline.ts';
-import { ascii, type ByteString, hex, printable, toByteString } from '../src/formats/encoding.ts';
-import { refused, usageError } from '../src/formats/errors.ts';
-import { type PublicKey, parsePublicKeys } from '../src/formats/keys.ts';
-import { MAX_COMMIT_BYTES } from '../src/formats/ostree-objects.ts';
-import { type Policy, parsePolicy } from '../src/formats/policy.ts';
-import { decide, type Verdict } from '../src/formats/verdict.ts';
-import { type Deployment, openDeployment, openPhysicalRoot, type PhysicalRoot } from './deployment.ts';
+import {
+  ascii,
+  type ByteString,
+  fromByteString,
+  hex,
+  printable,
+  toByteString,
+} from '../src/formats/encoding.ts';
+import { refused, SealrootError } from '../src/formats/errors.ts';
+import { encodeJson } from '../src/formats/json.ts';
+import { type MountStep, planMounts } from '../src/formats/mount-plan.ts';
+import { requireUsableKey } from '../src/formats/verdict.ts';
+import { parseArguments } from './arguments.ts';
+import { bootFirst, type Choice } from './candidates.ts';
+import { openPhysicalRoot, type PhysicalRoot } from './deployment.ts';
 import { gatherFacts } from './facts.ts';
-import { readBelow, readOwn } from './files.ts';
-import { openMeasuredImage } from './image.ts';
-import { planMounts } from './plan.ts';
-import { refuse, succeed, warn } from './report.ts';
-import { runPlan } from './run-plan.ts';
+import { readOwn } from './files.ts';
+import { type MeasuredImage, openMeasuredImage } from './image.ts';
+import { Phases } from './phases.ts';
+import { answer, refuse, speakToCallerOnly, succeed, warn } from './report.ts';
+import { runPlan, writeFile } from './run-plan.ts';
 import * as sys from './sys.ts';
+import { loadPolicy, loadTrust, MAX_OWN_BYTES, POLICY_PATH, type Trust } from './trust.ts';
 
-const POLICY_PATH = ascii('/usr/lib/sealroot/prepare-root.conf');
 const CMDLINE_PATH = ascii('/proc/cmdline');
-const DEFAULT_ROOT = ascii('/sysroot');
+const RECORD_PATH = ascii('/run/sealroot/booted.json');
 
-/** Policy, keys and command line are small; more is somebody's mistake. */
-const MAX_OWN_BYTES = 64 * 1024;
-
-/** ostree's own switches. They may turn checks off, so none of them is followed. */
-const IGNORED_ARGUMENTS = 'ostree.prepare-root.';
-
-function prepareRoot(): void {
-  const policy = loadPolicy();
-  const { keys, file } = loadKeys(policy);
-  const root = openPhysicalRoot(rootArgument());
-  const deployment = openDeployment(root, deploymentArgument());
-  const verdict = takeVerdict(root, deployment, keys);
-  const image = openMeasuredImage(deployment.directory, verdict.digest);
-  runPlan(planMounts({ ...gatherFacts(root, deployment), policy, keys: file }), root, image);
-  succeed(`mounted ${verdict.checksum} (digest ${hex(verdict.digest)}, key line ${verdict.keyLine})`);
+interface Chosen {
+  readonly root: PhysicalRoot;
+  readonly trust: Trust;
+  readonly choice: Choice;
+  readonly decision: Decision;
 }
 
-function rootArgument(): ByteString {
-  const [, root, ...rest] = sys.programArguments();
-  if (rest.length > 0) {
-    throw usageError('usage', 'cannot use more than one argument', 'sealroot-prepare-root [PHYSICAL-ROOT]');
+/** Calls `use` with the deployment that is to boot, and with the next if it throws and the policy lets it. */
+function choose<T>(path: ByteString, phases: Phases, use: (chosen: Chosen) => T): T {
+  const cmdline = readCommandLine();
+  const trust = loadTrust({ kernelArguments: kernelArguments(cmdline) });
+  for (const warning of trust.warnings) warn(warning);
+  for (const name of trust.policy.ignoredArguments) {
+    warn(`cannot follow kernel argument ${printable(name)}: only ${POLICY_PATH} decides`);
   }
-  return root ?? DEFAULT_ROOT;
-}
-
-function loadPolicy(): Policy {
-  const bytes = readOwn(POLICY_PATH, MAX_OWN_BYTES);
-  if (bytes === undefined) {
-    throw refused(
-      'policy-missing',
-      `cannot read ${POLICY_PATH}: ENOENT`,
-      'rebuild the initramfs with its dracut module sealroot',
-    );
-  }
-  return parsePolicy(bytes, POLICY_PATH);
-}
-
-function loadKeys({ keypath }: Policy): { keys: readonly PublicKey[]; file: Uint8Array } {
-  const file = readOwn(keypath, MAX_OWN_BYTES);
-  if (file === undefined) {
-    throw refused(
-      'keys-missing',
-      `cannot read ${printable(keypath)}: ENOENT`,
-      'rebuild the initramfs with the public key of the signer',
-    );
-  }
-  const { keys, warnings } = parsePublicKeys(file);
-  for (const warning of warnings) warn(`${warning}, in ${printable(keypath)}`);
-  return { keys, file };
-}
-
-function deploymentArgument(): ByteString {
-  const cmdline = toByteString(readOwn(CMDLINE_PATH, MAX_OWN_BYTES) ?? new Uint8Array(0));
-  for (const { key } of kernelArguments(cmdline)) {
-    if (key.startsWith(IGNORED_ARGUMENTS)) {
-      warn(`cannot follow kernel argument ${printable(key)}: only ${POLICY_PATH} decides`);
-    }
-  }
-  const argument = findKernelArgument(cmdline, 'ostree');
-  if (argument === undefined || argument === '') {
-    throw refused(
-      'cmdline-ostree-missing',
-      `cannot choose a deployment: ${CMDLINE_PATH} has no ostree=`,
-      'boot an entry that ostree wrote',
-    );
-  }
-  return argument;
-}
-
-function takeVerdict(root: PhysicalRoot, deployment: Deployment, keys: readonly PublicKey[]): Verdict {
-  const { checksum } = deployment;
-  const verdict = decide({
-    commit: readObject(root, checksum, 'commit', 'commit-missing'),
-    checksum,
-    commitmeta: readObject(root, checksum, 'commitmeta', 'commitmeta-missing'),
-    keys,
-    hasher: sys.hasher,
+  phases.end('policy');
+  const root = openPhysicalRoot(path);
+  return bootFirst(root, trust, deploymentArgument(cmdline), (choice, passedOver) => {
+    phases.end('verdict');
+    const { deployment, verdict } = choice;
+    const decision = { deployment: deployment.path, verdict, policy: trust.policy, passedOver };
+    return use({ root, trust, choice, decision });
   });
-  for (const warning of verdict.warnings) warn(warning);
-  return verdict;
 }
 
-function readObject(root: PhysicalRoot, checksum: string, type: string, missing: string): Uint8Array {
-  const path = `ostree/repo/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.${type}` as ByteString;
-  return readBelow(root, path, MAX_COMMIT_BYTES, { missing, unsafe: 'not-a-regular-file' });
+function prepareRoot(path: ByteString): void {
+  const phases = new Phases();
+  const booted = choose(path, phases, (chosen) => {
+    const image = openImage(chosen);
+    phases.end('image');
+    runPlan(planOf(chosen), chosen.root, image);
+    phases.end('mounts');
+    return chosen.decision;
+  });
+  recordBoot(booted, phases);
+  const { checksum, digest, key } = booted.verdict;
+  succeed(`mounted ${checksum} (digest ${hex(digest)}, key line ${key.line})`);
 }
 
-try {
-  prepareRoot();
-  sys.exit(0);
-} catch (error) {
-  sys.exit(refuse(error));
+function openImage({ choice }: Chosen): MeasuredImage {
+  return openMeasuredImage(choice.deployment.directory, choice.verdict.digest);
 }
+
+function planOf({ root, trust, choice }: Chosen): MountStep[] {
+  const facts = gatherFacts(root, choice.deployment);
+  // ostree's generator, which else mounts /var, takes the stateroot from `ostree=`; here that names another or none.
+  const mountsVar = facts.mountsVar || choice.kernel !== undefined;
+  return planMounts({ ...facts, mountsVar, trust, kernel: choice.kernel });
+}
+
+/** For people: the boot does not depend on it. */
+function recordBoot(booted: Decision, { done }: Phases): void {
+  const record = `${encodeJson(bootedRecord(booted, done))}\n` as ByteString;
+  try {
+    writeFile(RECORD_PATH, fromByteString(record), 0o444);
+  } catch (error) {
+    if (!(error instanceof SealrootError)) throw error;
+    warn(error.message);
+  }
+}
+
+/** Takes the decision of a boot and prints it, with the steps that would follow. Touches nothing. */
+function planBoot(path: ByteString): void {
+  const plan = choose(path, new Phases(), (chosen) => {
+    sys.close(openImage(chosen).fd);
+    return plannedBoot(chosen.decision, planOf(chosen));
+  });
+  answer([encodeJson(plan)]);
+}
+
+function readCommandLine(): ByteString {
+  return toByteString(readOwn(CMDLINE_PATH, MAX_OWN_BYTES) ?? new Uint8Array(0));
+}
+
+function deploymentArgument(cmdline: ByteString): ByteString {
+  const argument = findKernelArgument(cmdline, 'ostree');
+  if (argument !== undefined && argument !== '') return argument;
+  throw refused('cmdline-ostree-missing', `cannot choose a deployment: ${CMDLINE_PATH} has no ostree=`);
+}
+
+/** One `name=value` a line, for a shell. */
+function checkPolicy(policyPath: ByteString, tree: ByteString): void {
+  const { policy, keys, warnings } = loadTrust({ policyPath, tree });
+  requireUsableKey(keys);
+  for (const warning of warnings) warn(warning);
+  answer([`sealed=${policy.sealed}`, `keypath=${policy.keypath}`, `shell=${policy.allowsShell}`]);
+}
+
+/** One word. What the next deployment could do has been tried by then. */
+function failureAction(): void {
+  const { onFailure } = loadPolicy({ kernelArguments: kernelArguments(readCommandLine()) }).policy;
+  answer([onFailure === 'next-deployment' ? 'emergency' : onFailure]);
+}
+
+/** The exit status. */
+function main(): number {
+  const words = sys.programArguments().slice(1);
+  if (words[0]?.startsWith('--')) speakToCallerOnly();
+  try {
+    const invocation = parseArguments(words);
+    if (invocation.mode === 'boot') prepareRoot(invocation.root);
+    else if (invocation.mode === 'plan') planBoot(invocation.root);
+    else if (invocation.mode === 'check-policy') checkPolicy(invocation.policy, invocation.tree);
+    else failureAction();
+    return 0;
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+sys.exit(main());

@@ -2,14 +2,19 @@
  * What the program says: one line each, on the console and in the journal, once on both. The unit connects standard
  * error to the journal with `StandardError=journal+console`, so that writing there reaches both; where standard
  * error is neither a socket nor a terminal (a log file of another initramfs, /dev/null) the console gets a copy.
+ *
+ * A refusal is noted a second time in the journal by its own protocol, which alone carries a MESSAGE_ID.
  */
 
-import { ascii, type ByteString, utf8 } from '../src/formats/encoding.ts';
+import { concatBytes } from '../src/formats/bytes.ts';
+import { ascii, type ByteString, fromByteString, printable, utf8 } from '../src/formats/encoding.ts';
 import { SealrootError } from '../src/formats/errors.ts';
+import { refusalOf } from '../src/formats/refusals.ts';
 import * as sys from './sys.ts';
 
 const NAME = 'sealroot-prepare-root';
 const CONSOLE = ascii('/dev/console');
+const JOURNAL = ascii('/run/systemd/journal/socket');
 
 /** _IOR('T', ...) of asm-generic/ioctls.h; fills struct termios, 36 bytes or, on some architectures, more. */
 const TCGETS = 0x5401;
@@ -26,13 +31,33 @@ const WARNING_PREFIX = '<4>';
 const REFUSED = 1;
 const SYSTEM = 4;
 
+let isAsked = false;
+
+/** From now on whoever called is the only one to hear anything: for a question, which is no boot. */
+export function speakToCallerOnly(): void {
+  isAsked = true;
+}
+
 export function warn(message: string): void {
   writeLine(WARNING_PREFIX, `${NAME}: warning: ${message}`);
+}
+
+/** Says why a deployment is passed over for another, and notes it as a refusal. */
+export function noteRefusal(deployment: ByteString, error: SealrootError): void {
+  const { code, message } = error;
+  warn(`cannot boot ${printable(deployment)}: ${code}: ${message}`);
+  const refusal = refusalOf(code);
+  if (refusal !== undefined) logRefusal(code, refusal.messageId, message, error.hint ?? refusal.remedy);
 }
 
 /** The only line of a successful run, on standard output. */
 export function succeed(message: string): void {
   sys.write(sys.STDOUT, oneLine(`${NAME}: ${message}`), 'standard output');
+}
+
+/** What was asked for, on standard output. */
+export function answer(lines: readonly string[]): void {
+  sys.write(sys.STDOUT, fromByteString(`${lines.join('\n')}\n` as ByteString), 'standard output');
 }
 
 /** Says why the boot is refused and returns the exit status. */
@@ -41,21 +66,35 @@ export function refuse(error: unknown): number {
   const code = known ? error.code : 'internal';
   // Out of memory can surface as any value, even null.
   const message = known ? error.message : `cannot go on: ${String(error)}`;
-  const remedy = (known ? error.hint : undefined) ?? DEFAULT_REMEDY;
+  const refusal = refusalOf(code);
+  const remedy = (known ? error.hint : undefined) ?? refusal?.remedy ?? 'boot another deployment';
   writeLine(ERROR_PREFIX, `${NAME}: error: ${code}: ${message}; ${remedy}`);
+  if (refusal !== undefined) logRefusal(code, refusal.messageId, message, remedy);
   return known && error.kind === 'system' ? SYSTEM : REFUSED;
 }
 
-const DEFAULT_REMEDY = 'boot another deployment, and deploy this one again';
+/** By the journal's native protocol: `NAME=VALUE` and a newline, which no value has. */
+function logRefusal(code: string, messageId: string, message: string, remedy: string): void {
+  if (isAsked) return;
+  const fields = [
+    `SYSLOG_IDENTIFIER=${NAME}`,
+    'PRIORITY=3',
+    `MESSAGE_ID=${messageId}`,
+    `SEALROOT_CODE=${code}`,
+    `SEALROOT_REMEDY=${remedy}`,
+    `MESSAGE=refused: ${code}: ${message}`,
+  ];
+  attempt(() => sys.sendDatagram(JOURNAL, concatBytes(fields.map(oneLine))));
+}
 
 function writeLine(prefix: string, text: string): void {
   const line = oneLine(text);
-  if (isJournal()) {
+  if (!isAsked && isJournal()) {
     attempt(() => sys.write(sys.STDERR, oneLine(`${prefix}${text}`), 'standard error'));
     return;
   }
   attempt(() => sys.write(sys.STDERR, line, 'standard error'));
-  if (isTerminal()) return;
+  if (isAsked || isTerminal()) return;
   attempt(() => {
     const terminal = sys.open(CONSOLE, sys.O_WRONLY | sys.O_NOCTTY | sys.O_NONBLOCK);
     sys.write(terminal, line, CONSOLE);

@@ -3,11 +3,11 @@
 import type { ByteString } from '../src/formats/encoding.ts';
 import { printable } from '../src/formats/encoding.ts';
 import { systemError } from '../src/formats/errors.ts';
+import type { MountName, MountStep } from '../src/formats/mount-plan.ts';
 import type { PhysicalRoot } from './deployment.ts';
 import { mountImage, mountRoot } from './file-systems.ts';
 import { type OpenDirectory, openDirectory } from './files.ts';
 import type { MeasuredImage } from './image.ts';
-import type { MountName, MountStep } from './plan.ts';
 import * as sys from './sys.ts';
 
 interface State {
@@ -90,12 +90,16 @@ function runMount(step: MountingStep, state: State): void {
     case 'attach-below':
       attachBelow(step, state);
       break;
+    case 'require-modules':
+      sys.close(openDirectory(mountOf(step.below, state), step.path, OF_KERNEL).fd);
+      break;
     case 'detach':
       detach(step.path, state);
       break;
   }
 }
 
+const OF_KERNEL = { missing: 'kernel-mismatch', unsafe: 'kernel-mismatch' };
 const ON_PATH = { missing: 'deployment-incomplete', unsafe: 'deployment-incomplete' };
 
 function mountOf(name: MountName, { mounts }: State): OpenDirectory {
@@ -149,7 +153,7 @@ function unlessThere(action: () => void): void {
 }
 
 /** /run belongs to this boot; what stands there already is replaced. */
-function writeFile(path: ByteString, content: Uint8Array, mode: number): void {
+export function writeFile(path: ByteString, content: Uint8Array, mode: number): void {
   const flags = sys.O_WRONLY | sys.O_CREAT | sys.O_TRUNC | sys.O_NOFOLLOW;
   const fd = sys.open(path, flags, mode);
   sys.write(fd, content, printable(path));

@@ -7,11 +7,13 @@
 
 /// <reference path="./runtime/sys.d.ts" />
 import { type ByteString, fromByteString, printable, toByteString } from '../src/formats/encoding.ts';
-import { SealrootError } from '../src/formats/errors.ts';
 import type { Hasher } from '../src/formats/hasher.ts';
 import { S_IFMT } from '../src/formats/tree.ts';
+import { ENOENT, KernelError } from './errno.ts';
 
 export { S_IFBLK, S_IFDIR, S_IFLNK, S_IFREG, S_IFSOCK } from '../src/formats/tree.ts';
+
+export { errnoOf, KernelError } from './errno.ts';
 
 /** An open file, by the kernel's number. */
 export type Descriptor = number & { readonly descriptor: unique symbol };
@@ -41,45 +43,19 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_EMPTY_PATH = 0x1000;
 const AT_RECURSIVE = 0x8000;
 
-/** Linux's numbers, which are the same on every architecture that this program is built for. */
-const ERRNO_NAMES =
-  '0 EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY ' +
-  'EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE ' +
-  'EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP 41 ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ' +
-  'ELNRNG EUNATCH ENOCSI EL2HLT EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT 58 EBFONT ENOSTR ENODATA ETIME ENOSR ' +
-  'ENONET ENOPKG EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW';
-const EUCLEAN = 117;
-const EOPNOTSUPP = 95;
-
-/** A failed system call. `errno` is its name, such as `ENOENT`. */
-export class KernelError extends SealrootError {
-  readonly errno: string;
-  readonly number: number;
-
-  constructor(action: string, number: number) {
-    const errno = errnoName(number);
-    super('system', 'system-call-failed', `cannot ${action}: ${errno}`);
-    this.errno = errno;
-    this.number = number;
-  }
-}
-
-function errnoName(number: number): string {
-  if (number === EUCLEAN) return 'EUCLEAN';
-  if (number === EOPNOTSUPP) return 'EOPNOTSUPP';
-  return ERRNO_NAMES.split(' ')[number] ?? `errno ${number}`;
-}
-
-/** The errno of a failed system call, undefined for every other error. */
-export function errnoOf(error: unknown): string | undefined {
-  return error instanceof KernelError ? error.errno : undefined;
-}
-
 type Argument = number | Uint8Array | null;
 
 /** `action` completes "cannot ...". */
 function call(action: string, number: number, ...args: readonly Argument[]): number {
   const result = sys.syscall(number, ...args);
+  if (result < 0) throw new KernelError(action, -result);
+  return result;
+}
+
+/** The same where ENOENT is an answer, undefined: an exception would cost as much as ten system calls. */
+function callIfThere(action: string, number: number, ...args: readonly Argument[]): number | undefined {
+  const result = sys.syscall(number, ...args);
+  if (result === -ENOENT) return undefined;
   if (result < 0) throw new KernelError(action, -result);
   return result;
 }
@@ -110,6 +86,14 @@ export function open(path: ByteString, flags: number, mode = 0): Descriptor {
   return call(`open ${printable(path)}`, sys.nr.openat, AT_FDCWD, cstring(path), all, mode) as Descriptor;
 }
 
+/** The same for reading; undefined when there is no such file. */
+export function openIfThere(path: ByteString, flags: number): Descriptor | undefined {
+  const action = `open ${printable(path)}`;
+  return callIfThere(action, sys.nr.openat, AT_FDCWD, cstring(path), flags | O_CLOEXEC, 0) as
+    | Descriptor
+    | undefined;
+}
+
 /** Retries of openat2 when the kernel saw a concurrent rename or mount (EAGAIN). */
 const OPEN_ATTEMPTS = 16;
 
@@ -136,6 +120,24 @@ export function openAt2(
 
 export function close(fd: Descriptor): void {
   call(`close descriptor ${fd}`, sys.nr.close, fd);
+}
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+
+/** One datagram to the Unix socket at `path`, without waiting for its reader. */
+export function sendDatagram(path: ByteString, content: Uint8Array): void {
+  const address = new Uint8Array(2 + path.length + 1); // struct sockaddr_un: u16 family, path with its NUL
+  new DataView(address.buffer).setUint16(0, AF_UNIX, true);
+  address.set(cstring(path), 2);
+  const action = `send to ${printable(path)}`;
+  const fd = call(action, sys.nr.socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) as Descriptor;
+  const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  call(action, sys.nr.sendto, fd, content, content.length, flags, address, address.length);
+  close(fd);
 }
 
 /** At most `buffer.length` bytes; 0 at the end of the file. */
@@ -169,9 +171,12 @@ export interface FileStatus {
 
 const STATX_BASIC_STATS = 0x7ff;
 
-function statx(directory: Descriptor, path: string, flags: number, name: string): FileStatus {
+function statx(directory: Descriptor, path: string, flags: number, name: string): FileStatus | undefined {
   const buffer = new Uint8Array(256); // struct statx
-  call(`inspect ${name}`, sys.nr.statx, directory, cstring(path), flags, STATX_BASIC_STATS, buffer);
+  const bytes = cstring(path);
+  const action = `inspect ${name}`;
+  const result = callIfThere(action, sys.nr.statx, directory, bytes, flags, STATX_BASIC_STATS, buffer);
+  if (result === undefined) return undefined;
   const view = new DataView(buffer.buffer);
   return {
     type: view.getUint16(28, true) & S_IFMT,
@@ -184,16 +189,56 @@ function statx(directory: Descriptor, path: string, flags: number, name: string)
 
 /** fstat(2). */
 export function statusOf(fd: Descriptor, name: string): FileStatus {
-  return statx(fd, '', AT_EMPTY_PATH, name);
+  const status = statx(fd, '', AT_EMPTY_PATH, name);
+  if (status === undefined) throw new KernelError(`inspect ${name}`, ENOENT);
+  return status;
 }
 
 /** lstat(2), or stat(2), of a path of the initramfs or of what was mounted; undefined when there is nothing. */
 export function statusAt(path: ByteString, followsLink = false): FileStatus | undefined {
-  try {
-    return statx(AT_FDCWD, path, followsLink ? 0 : AT_SYMLINK_NOFOLLOW, printable(path));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+  return statx(AT_FDCWD, path, followsLink ? 0 : AT_SYMLINK_NOFOLLOW, printable(path));
+}
+
+const CLOCK_MONOTONIC = 1;
+
+/** Microseconds since some time in the past. */
+export function monotonicMicroseconds(): number {
+  const buffer = new Uint8Array(16); // struct timespec: s64 seconds, s64 nanoseconds
+  call('read the clock', sys.nr.clock_gettime, CLOCK_MONOTONIC, buffer);
+  const view = new DataView(buffer.buffer);
+  const seconds = view.getUint32(0, true);
+  return seconds * 1_000_000 + Math.floor(view.getUint32(8, true) / 1000);
+}
+
+/** struct new_utsname: six fields of 65 bytes each; the third is the release. */
+const UTSNAME_FIELD = 65;
+
+/** `uname -r`. */
+export function kernelRelease(): ByteString {
+  const buffer = new Uint8Array(6 * UTSNAME_FIELD);
+  call('ask for the kernel', sys.nr.uname, buffer);
+  const release = buffer.subarray(2 * UTSNAME_FIELD, 3 * UTSNAME_FIELD);
+  return toByteString(release.subarray(0, release.indexOf(0)));
+}
+
+const DIRENT_ROOM = 8192;
+/** struct linux_dirent64: u64 inode, s64 offset, u16 length of the whole, u8 type, name with its NUL. */
+const DIRENT_NAME = 19;
+
+/** At most `max` names of an open directory, without `.` and `..`. */
+export function readNames(fd: Descriptor, max: number, name: string): ByteString[] {
+  const names: ByteString[] = [];
+  const buffer = new Uint8Array(DIRENT_ROOM);
+  const view = new DataView(buffer.buffer);
+  for (;;) {
+    const length = call(`list ${name}`, sys.nr.getdents64, fd, buffer, buffer.length);
+    if (length === 0) return names;
+    for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+      const entry = buffer.subarray(at + DIRENT_NAME, buffer.indexOf(0, at + DIRENT_NAME));
+      const found = toByteString(entry);
+      if (found === '.' || found === '..') continue;
+      if (names.push(found) === max) return names;
+    }
   }
 }
 

@@ -2,15 +2,18 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { type AdminDeployResult, adminDeploy } from './commands/admin-deploy.ts';
+import { adminPlan } from './commands/admin-plan.ts';
 import { type AdminStatusResult, adminStatus, type DeploymentStatus } from './commands/admin-status.ts';
 import { type DiskCreateResult, diskCreate } from './commands/disk-create.ts';
 import {
   ADMIN_DEPLOY_PAGE,
   ADMIN_PAGE,
+  ADMIN_PLAN_PAGE,
   ADMIN_STATUS_PAGE,
   DISK_CREATE_PAGE,
   DISK_PAGE,
 } from './device-usage.ts';
+import { encodeJson } from './formats/json.ts';
 import type { ManualPage } from './manual.ts';
 
 /** What main.ts lends. */
@@ -96,6 +99,7 @@ function diskText(result: DiskCreateResult): string {
 export function addAdmin(program: Command, line: CommandLine): void {
   const admin = line.addCommand(program, 'admin', ADMIN_PAGE);
   addDeploy(admin, line);
+  addPlan(admin, line);
   line
     .addCommand(admin, 'status', ADMIN_STATUS_PAGE)
     .option('--sysroot <DIR>', 'the physical root of the system', line.once)
@@ -106,6 +110,20 @@ export function addAdmin(program: Command, line: CommandLine): void {
       line.warn(result.warnings);
       if (flags.json) line.printJson(result);
       else line.print(statusText(result));
+    });
+}
+
+function addPlan(admin: Command, line: CommandLine): void {
+  line
+    .addCommand(admin, 'plan', ADMIN_PLAN_PAGE)
+    .argument('DEPLOYMENT', 'CHECKSUM or CHECKSUM.SERIAL')
+    .option('--sysroot <DIR>', 'the physical root of the system', line.once)
+    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
+    .action(async (deployment: string, flags: { sysroot?: string; pubkey: string[] }) => {
+      const { sysroot = '/', pubkey: pubkeys } = flags;
+      const { plan, warnings } = await adminPlan({ sysroot, deployment, pubkeys });
+      line.warn(warnings);
+      line.print(`${encodeJson(plan)}\n`);
     });
 }
 
@@ -159,7 +177,17 @@ function deploymentText(one: DeploymentStatus): string {
     `    signature  ${signatureText(one)}`,
     `    digest     ${one.digest ?? 'none'}`,
     `    image      ${one.image}`,
+    ...bootText(one),
   ].join('\n')}\n`;
+}
+
+function bootText({ boot }: DeploymentStatus): string[] {
+  if (boot === undefined) return [];
+  const total = Object.values(boot.microseconds).reduce((sum, part) => sum + part, 0);
+  return [
+    `    booted     in ${(total / 1000).toFixed(1)} ms, by ${boot.key.publicKey}  (${boot.key.file}, line ${boot.key.line})`,
+    ...boot.passedOver.map(({ deployment, code }) => `    passed by  ${deployment}: ${code}`),
+  ];
 }
 
 function signatureText({ signature }: DeploymentStatus): string {

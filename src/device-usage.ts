@@ -32,7 +32,7 @@ export const ADMIN_DEPLOY_PAGE: ManualPage = {
   summary: 'deploy a sealed commit',
   description: [
     'Takes the verdict of the boot on the commit, makes its image from the objects in the repository of the sysroot, enables fs-verity on every object that the image refers to, lets libostree deploy, and puts the image into the deployment before the boot loader is told. If any of it fails there is no new deployment and the boot loader is as it was.',
-    'The commit is judged by the keys that the booted initramfs has recorded in /run/sealroot/keys, or by those of --pubkey; never by those that come with it. Nothing is fetched: pull before.',
+    'The commit is judged by the keys that the booted initramfs has recorded in /run/sealroot/keys and by the policy beside it, or by the keys of --pubkey; never by what comes with it. It must not be below the floor of a commit that is deployed. Nothing is fetched: pull before.',
     'A repository that is checked out on a read-only /sysroot is made writable in a mount namespace of the command alone.',
   ],
   examples: [
@@ -41,10 +41,22 @@ export const ADMIN_DEPLOY_PAGE: ManualPage = {
   ],
 };
 
+export const ADMIN_PLAN_PAGE: ManualPage = {
+  summary: 'show what a boot of a deployment would do',
+  description: [
+    'Takes the decision of the boot on a deployment and prints it as JSON with the steps that would follow: what is mounted where, and which files are written. sealroot-prepare-root --plan prints the same in the initramfs, of the deployment that its kernel command line asks for. Nothing is mounted.',
+    'Keys and policy are those that the booted initramfs has recorded in /run/sealroot; with --pubkey, the policy is the one in the tree of the deployment.',
+  ],
+  examples: [
+    'sealroot admin plan 8f2c...e1.0',
+    'sealroot admin plan --sysroot /mnt --pubkey sealroot.pub 8f2c...e1.0',
+  ],
+};
+
 export const ADMIN_STATUS_PAGE: ManualPage = {
   summary: 'show what each deployment is worth',
   description: [
-    'For each deployment, in boot order: the commit, the verdict on its signature, the digest that it names, and its image: sealed (the kernel enforces that digest), missing, no-verity, wrong-digest or unreadable. The booted one has a star.',
+    'For each deployment, in boot order: the commit, the verdict on its signature, the digest that it names, and its image: sealed (the kernel enforces that digest), missing, no-verity, wrong-digest or unreadable. The booted one has a star, and says how long its verification took, by which key, and what was refused before it.',
   ],
   examples: ['sealroot admin status', 'sealroot admin status --json'],
 };

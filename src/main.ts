@@ -7,6 +7,7 @@ import { writeSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { createProgress } from './adapters/progress.ts';
+import { explain } from './commands/explain.ts';
 import { imageCreate } from './commands/image-create.ts';
 import { imageDigest } from './commands/image-digest.ts';
 import { imageDump } from './commands/image-dump.ts';
@@ -15,8 +16,10 @@ import { type SealResult, seal } from './commands/seal.ts';
 import { verify } from './commands/verify.ts';
 import { addAdmin, addDisk, type CommandLine } from './device-commands.ts';
 import { exitStatus, SealrootError, systemError, usageError } from './formats/errors.ts';
+import { refusalOf } from './formats/refusals.ts';
 import { fullName, type ManualPage, setManualPage } from './manual.ts';
 import {
+  EXPLAIN_PAGE,
   IMAGE_CREATE_PAGE,
   IMAGE_DIGEST_PAGE,
   IMAGE_DUMP_PAGE,
@@ -40,6 +43,15 @@ function once(value: string, previous: string | undefined): string {
 function repeated(value: string, previous: readonly string[]): string[] {
   if (value === '') throw new InvalidArgumentError('It is empty.');
   return [...previous, value];
+}
+
+/** A point in time, in seconds since 1970. */
+function seconds(value: string, previous: bigint | undefined): bigint {
+  if (previous !== undefined) throw new InvalidArgumentError(`It was given before, as ${previous}.`);
+  if (!/^\d{1,12}$/.test(value)) {
+    throw new InvalidArgumentError('It must be in seconds since 1970: date --date=2026-01-01 +%s.');
+  }
+  return BigInt(value);
 }
 
 /** For an option that must be given and may be repeated. */
@@ -107,6 +119,7 @@ function addKeygen(program: Command): void {
 interface SealFlags {
   repo: string;
   key: string[];
+  floor?: bigint;
   resign: boolean;
   destroyKey: boolean;
   json: boolean;
@@ -117,6 +130,7 @@ function addSeal(program: Command): void {
     .argument('REF', 'the branch to seal; a checksum where the commit names its digest already')
     .requiredOption('--repo <REPO>', 'the repository (mode archive, bare or bare-user)', once)
     .option('--key <FILE>', 'a secret key to sign with; may be repeated', repeated, [])
+    .option('--floor <SECONDS>', 'while this commit is deployed, boot none from before this time', seconds)
     .option('--resign', 'drop the signatures of a commit that has to be written anew', false)
     .option(
       '--destroy-key',
@@ -126,8 +140,8 @@ function addSeal(program: Command): void {
     .option('--json', 'print the result as JSON', false)
     .action(async (ref: string, flags: SealFlags) => {
       const keys = required('sealroot seal', '--key FILE', flags.key);
-      const { repo, resign, destroyKey } = flags;
-      const result = await seal({ repo, ref, keys, resign, destroyKey, progress });
+      const { repo, resign, floor, destroyKey } = flags;
+      const result = await seal({ repo, ref, keys, resign, floor, destroyKey, progress });
       warn(result.warnings);
       if (flags.json) printJson(result);
       else print(sealText(result));
@@ -137,6 +151,7 @@ function addSeal(program: Command): void {
 function sealText(result: SealResult): string {
   const lines = [`commit  ${result.commit}`, `digest  ${result.digest}`];
   if (result.replaced !== undefined) lines.splice(1, 0, `was     ${result.replaced}`);
+  if (result.floor !== undefined) lines.push(`floor   ${result.floor}`);
   for (const { publicKey, added } of result.signatures) {
     lines.push(`signed  ${publicKey}${added ? '' : '  (was there already)'}`);
   }
@@ -149,15 +164,24 @@ function sealText(result: SealResult): string {
   return `${lines.join('\n')}\n`;
 }
 
+interface VerifyFlags {
+  repo: string;
+  pubkey: string[];
+  policy?: string;
+  json: boolean;
+}
+
 function addVerify(program: Command): void {
   addCommand(program, 'verify', VERIFY_PAGE)
     .argument('REV', 'a branch, remote ref or checksum')
     .requiredOption('--repo <REPO>', 'the repository', once)
     .option('--pubkey <FILE>', 'public keys, one a line; may be repeated', repeated, [])
+    .option('--policy <FILE>', 'a prepare-root.conf whose refs, min-timestamp and not-after hold', once)
     .option('--json', 'print the result as JSON', false)
-    .action(async (rev: string, flags: { repo: string; pubkey: string[]; json: boolean }) => {
+    .action(async (rev: string, flags: VerifyFlags) => {
       const pubkeys = required('sealroot verify', '--pubkey FILE', flags.pubkey);
-      const result = await verify({ repo: flags.repo, rev, pubkeys, progress });
+      const { repo, policy } = flags;
+      const result = await verify({ repo, rev, pubkeys, policy, progress });
       warn(result.warnings);
       const { commit, digest, key } = result;
       if (flags.json) printJson(result);
@@ -182,7 +206,8 @@ function addImage(program: Command): void {
           'redirect it',
         );
       }
-      const result = await imageCreate({ repo: flags.repo, rev: flags.commit, output, progress });
+      const { repo, commit } = flags;
+      const result = await imageCreate({ repo, rev: commit, output, progress });
       print(output === '-' ? result.image : `${result.digest}\n`);
     });
   addCommand(image, 'dump', IMAGE_DUMP_PAGE)
@@ -195,6 +220,18 @@ function addImage(program: Command): void {
       const result = await imageDigest({ image: path });
       if (flags.json) printJson(result);
       else print(`${result.digest}\n`);
+    });
+}
+
+function addExplain(program: Command): void {
+  addCommand(program, 'explain', EXPLAIN_PAGE)
+    .argument('CODE', 'the code of a refusal, as the console and the journal show it')
+    .option('--json', 'print the result as JSON', false)
+    .action((code: string, flags: { json: boolean }) => {
+      const result = explain(code);
+      if (flags.json) printJson(result);
+      else
+        print(`cause       ${result.cause}\nremedy      ${result.remedy}\nMESSAGE_ID  ${result.messageId}\n`);
     });
 }
 
@@ -221,6 +258,7 @@ function createProgram(): Command {
   addImage(program);
   addDisk(program, LINE);
   addAdmin(program, LINE);
+  addExplain(program);
   return program;
 }
 
@@ -230,7 +268,8 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof SealrootError) {
     process.stderr.write(`sealroot: error: ${error.message}\n`);
-    if (error.hint !== undefined) process.stderr.write(`sealroot: hint: ${error.hint}\n`);
+    const hint = error.hint ?? (error.kind === 'refused' ? refusalOf(error.code)?.remedy : undefined);
+    if (hint !== undefined) process.stderr.write(`sealroot: hint: ${hint}\n`);
     return exitStatus(error.kind);
   }
   const { code, syscall, path, stack } = error as NodeJS.ErrnoException;

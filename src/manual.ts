@@ -71,7 +71,10 @@ function synopsis(command: Command): string {
     const repeated = Array.isArray(option.defaultValue) ? '...' : '';
     return option.mandatory ? `${flags(option)}${repeated}` : `[${flags(option)}]${repeated}`;
   });
-  return [...options, ...command.registeredArguments.map((argument) => argument.name())].join(' ');
+  const operands = command.registeredArguments.map((argument) =>
+    argument.required ? argument.name() : `[${argument.name()}]`,
+  );
+  return [...options, ...operands].join(' ');
 }
 
 function definitions(terms: readonly (readonly [term: string, text: string])[], width: number): string {

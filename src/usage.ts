@@ -29,12 +29,14 @@ export const SEAL_PAGE: ManualPage = {
   description: [
     'Computes the composefs image from the objects of the commit, puts its fs-verity digest into the metadata of the commit (ostree.composefs.digest.v0) and adds an ed25519 signature of every KEY to the detached metadata (ostree.sign.ed25519).',
     'A commit without the digest is written anew, with the same tree, parent, subject, body, timestamp and other metadata, and the branch REF is moved to it. Signatures of the old commit do not hold for the new one: sealroot names them and stops, unless --resign says that they may go.',
+    'With --floor the commit says (sealroot.floor) that no commit with an earlier timestamp boots while it is deployed: what it repairs does not come back. A commit that says something else is written anew, too.',
     'A commit that has the right digest only gains the signatures; REF may then be a checksum too. Sealing twice changes nothing. A commit whose digest is wrong is refused.',
     'The signature is in the repository before the branch moves. When the branch moves meanwhile, or anything fails, the branch stays where it is. A summary file or static deltas of the repository are not updated.',
   ],
   examples: [
     'sealroot seal --repo repo os/stable --key keys/sealroot.key',
     'sealroot seal --repo repo os/stable --key current.key --key next.key',
+    'sealroot seal --repo repo os/stable --key keys/sealroot.key --floor $(date --date=2026-01-01 +%s)',
     'sealroot keygen --out once && sealroot seal --repo repo os/stable --key once/sealroot.key --destroy-key',
   ],
 };
@@ -43,7 +45,7 @@ export const VERIFY_PAGE: ManualPage = {
   summary: 'take the verdict of the boot on this machine',
   description: [
     'Takes the verdict that sealroot-prepare-root takes at boot, with the same code: the bytes of the commit have its checksum, one of the public keys made a valid ed25519 signature of them, and they name an image digest. Then the image is computed from the objects of the commit and compared with that digest.',
-    'One valid signature by one of the keys is enough. Malformed signatures and keys are skipped with a warning.',
+    'One valid signature by one of the keys is enough. Malformed signatures and keys are skipped with a warning. A key counts no more when it also stands in the file with .revoked behind the name of its own.',
   ],
   examples: [
     'sealroot verify --repo repo os/stable --pubkey keys/sealroot.pub',
@@ -88,4 +90,13 @@ export const IMAGE_DIGEST_PAGE: ManualPage = {
     'Prints the fs-verity digest of IMAGE ("-" is standard input) in hex: SHA-256, blocks of 4096 bytes, no salt. It is what the kernel measures when the file has fs-verity, and what a sealed commit names. The file need not have fs-verity.',
   ],
   examples: ['sealroot image digest os.cfs', 'sealroot image digest --json os.cfs'],
+};
+
+export const EXPLAIN_PAGE: ManualPage = {
+  summary: 'say what a refusal means and what to do about it',
+  description: [
+    'Prints cause and remedy of a code with which sealroot-prepare-root refuses a boot, and sealroot verify or sealroot admin deploy a commit.',
+    'In the journal each refusal has its own MESSAGE_ID, printed here too, and the code in the field SEALROOT_CODE.',
+  ],
+  examples: ['sealroot explain signature-none-valid', 'sealroot explain --json image-digest-mismatch'],
 };

@@ -7,7 +7,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { CACHE_DIR, ensureCached } from '../tools/cache.ts';
+import { buildPrepareRoot } from '../initrd/build.ts';
+import { ensureCached } from '../tools/cache.ts';
 import { runHere } from '../tools/chroots.ts';
 import { commitTree } from './commit.ts';
 import type { Kernel } from './kernel-modules.ts';
@@ -84,8 +85,7 @@ export interface DiskReport {
 
 async function makeBaseDisk(): Promise<BaseDisk> {
   const keys = await ensureTestKeys('trusted');
-  const prepareRoot = path.join(CACHE_DIR, 'initrd/sealroot-prepare-root');
-  const tree = await ensureOsTree({ variant: 'base', publicKey: keys.publicKey, prepareRoot });
+  const tree = await ensureOsTree({ variant: 'base', publicKey: keys.publicKey });
   const folder = await ensureCached({
     kind: 'vm',
     name: 'base-disk',
@@ -109,7 +109,7 @@ async function makeBaseDisk(): Promise<BaseDisk> {
       modulesFolder: path.dirname(tree.kernel),
     },
     initramfs: path.join(folder, 'boot/initramfs'),
-    prepareRoot,
+    prepareRoot: await buildPrepareRoot(),
     repo: path.join(folder, 'repo'),
     keys,
   };

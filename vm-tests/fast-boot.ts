@@ -16,7 +16,8 @@ const INIT_FOLDER = path.join(import.meta.dirname, 'fast-guest');
 const EVENTS = path.join(import.meta.dirname, 'guest/events.sh');
 /** The package busybox-static; a dynamic one would need its libraries in the initramfs. */
 const BUSYBOX = '/bin/busybox';
-const ROOT_MODULES = ['virtio_blk', 'ext4', 'loop', 'erofs', 'overlay'];
+/** What a root file system and a composefs over it need. */
+export const ROOT_MODULES = ['virtio_blk', 'ext4', 'loop', 'erofs', 'overlay'];
 
 export const PREPARE_ROOT_PATH = 'usr/lib/sealroot/sealroot-prepare-root';
 export const POLICY_PATH = 'usr/lib/sealroot/prepare-root.conf';

@@ -4,11 +4,12 @@
  * Node.js with libostree's introspection data, so that `sealroot admin` runs in it, and a changed file.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { buildPrepareRoot } from '../initrd/build.ts';
 import { systemError } from '../src/formats/errors.ts';
-import { CACHE_DIR, ensureCached } from '../tools/cache.ts';
+import { ensureCached } from '../tools/cache.ts';
 import { discardTree, ensureChroot, runHere } from '../tools/chroots.ts';
 import { DEVICE_DEPENDENCIES, ensureDevicePackage, installInto } from '../tools/device-package.ts';
 import { installGuest } from './guest-unit.ts';
@@ -21,8 +22,6 @@ export interface OsTreeOptions {
   variant: Variant;
   /** A file with one public key a line; the initramfs trusts these and no others. */
   publicKey: string;
-  /** The verifier; what `npm run build:initrd` made unless told otherwise. */
-  prepareRoot?: string;
 }
 
 export interface OsTree {
@@ -76,9 +75,9 @@ export async function ensureTrixie(variant: Variant = 'base'): Promise<string> {
   });
 }
 
-/** Makes the tree when it is not there; an existing one is never changed. */
+/** Makes the tree, with the verifier of the present sources, when it is not there; an existing one is never changed. */
 export async function ensureOsTree(options: OsTreeOptions): Promise<OsTree> {
-  const prepareRoot = options.prepareRoot ?? path.join(CACHE_DIR, 'initrd/sealroot-prepare-root');
+  const prepareRoot = await buildPrepareRoot();
   const chroot = await ensureTrixie(options.variant);
   const recipe = {
     variant: options.variant,
@@ -98,7 +97,11 @@ export async function ensureOsTree(options: OsTreeOptions): Promise<OsTree> {
   return await describeTree(tree);
 }
 
-async function makeTree(tree: string, chroot: string, options: Required<OsTreeOptions>): Promise<void> {
+async function makeTree(
+  tree: string,
+  chroot: string,
+  options: OsTreeOptions & { prepareRoot: string },
+): Promise<void> {
   await mkdir(path.dirname(tree), { recursive: true });
   // Owners, hard links and set-user-id bits belong to the tree; cp of node:fs keeps none of them.
   await runHere(['cp', '--archive', '--reflink=auto', chroot, tree]);
@@ -113,15 +116,8 @@ async function makeTree(tree: string, chroot: string, options: Required<OsTreeOp
   await toOstreeLayout(tree);
 }
 
-/** Over names, modes and contents of a file or a folder; a missing one is an error that says how to make it. */
+/** Over names, modes and contents of a file or a folder. */
 function hashOf(item: string): string {
-  if (!existsSync(item)) {
-    throw systemError(
-      'file-missing',
-      `cannot read ${item}: no such file`,
-      'npm run build:initrd makes the verifier',
-    );
-  }
   const hash = createHash('sha256');
   const visit = (file: string, name: string): void => {
     const status = statSync(file);

@@ -98,12 +98,14 @@ export function requireSystemBooted(machine: Machine, expected: Expected): void 
   if (!SWITCH_ROOT.test(machine.console)) throw failure(machine, 'no word of the switch-root on its console');
 }
 
-/** The unit failed with exit status 1 and this code, the root was not switched, and the boot ended without a shell. */
+/** The unit failed with exit status 1 and this code, which the journal has under its own id, the root was not switched, and the boot ended without a shell. */
 export function requireSystemRefused(machine: Machine, code: string): void {
   requireErrorLine(machine, code);
   const { console } = machine;
   const status = EXIT_STATUS.exec(console)?.[1];
   if (status !== '1') throw failure(machine, `exit status ${status} of prepare-root, expected 1`);
+  if (!console.includes(`]: refused: ${code}: `))
+    throw failure(machine, `the journal has no entry of ${code}`);
   if (SWITCH_ROOT.test(console) || inRoot(machine)) throw failure(machine, 'switch-root');
   if (machine.done !== undefined) throw failure(machine, 'done after a refusal');
   if (!console.includes(NO_SHELL)) throw failure(machine, 'the boot did not end as a refused one should');

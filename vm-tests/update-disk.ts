@@ -4,7 +4,7 @@
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { CACHE_DIR, ensureCached } from '../tools/cache.ts';
+import { ensureCached } from '../tools/cache.ts';
 import { runHere, runIn } from '../tools/chroots.ts';
 import { ensureTestKeys, OS_NAME, OS_REF, sealroot, sourcesHash } from './base-disk.ts';
 import { COMMIT_TIME, commitTree } from './commit.ts';
@@ -40,8 +40,7 @@ const FOREIGN_MARK = 'mark-of-a-stranger';
 export async function ensureUpdateDisk(): Promise<UpdateDisk> {
   const trusted = await ensureTestKeys('trusted');
   const other = await ensureTestKeys('other');
-  const prepareRoot = path.join(CACHE_DIR, 'initrd/sealroot-prepare-root');
-  const tree = await ensureOsTree({ variant: 'next', publicKey: trusted.publicKey, prepareRoot });
+  const tree = await ensureOsTree({ variant: 'next', publicKey: trusted.publicKey });
   const folder = await ensureCached({
     kind: 'vm',
     name: 'update-disk',

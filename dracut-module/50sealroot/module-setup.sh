@@ -21,20 +21,8 @@ sealroot_fail() {
     exit 1
 }
 
-# sealroot_value GROUP KEY FILE: the last value of the key, as GKeyFile reads it.
-sealroot_value() {
-    awk -v group="[$1]" -v key="$2" '
-        /^[ \t]*\[/ { inside = ($1 == group) }
-        inside && (i = index($0, "=")) {
-            name = substr($0, 1, i - 1); value = substr($0, i + 1)
-            gsub(/^[ \t]+|[ \t\r]+$/, "", name); gsub(/^[ \t]+|[ \t\r]+$/, "", value)
-            if (name == key) last = value
-        }
-        END { print last }' "$3"
-}
-
 install() {
-    local root="${dracutsysrootdir-}" policy="${initdir}/usr/lib/sealroot/prepare-root.conf" enabled key unit part
+    local root="${dracutsysrootdir-}" policy="${initdir}/usr/lib/sealroot/prepare-root.conf" checked key unit part
     inst_simple /usr/lib/sealroot/sealroot-prepare-root || sealroot_fail "/usr/lib/sealroot/sealroot-prepare-root is missing"
     if [[ -e $root/usr/lib/sealroot/prepare-root.conf ]]; then
         cat "$root/usr/lib/sealroot/prepare-root.conf" > "$policy"
@@ -45,14 +33,11 @@ install() {
         done
     fi
     [[ -s $policy ]] || sealroot_fail "no policy in sealroot/prepare-root.conf or ostree/prepare-root.conf"
-    enabled=$(sealroot_value composefs enabled "$policy")
-    [[ $enabled == signed ]] || sealroot_fail "the policy has composefs.enabled=${enabled:-(unset)}, expected signed"
-
-    key=$(sealroot_value composefs keypath "$policy")
-    key=${key:-/etc/ostree/initramfs-root-binding.key}
-    grep -Eqs '^[A-Za-z0-9+/]{43}=' "$root$key" || sealroot_fail "no ed25519 public key in $key"
-    inst_simple "$key"
-    if [[ -e $root$key.revoked ]]; then inst_simple "$key.revoked"; fi
+    # The program that will read it at boot reads it here, with the keys beside it.
+    checked=$("$root/usr/lib/sealroot/sealroot-prepare-root" --check-policy "$policy" "$root" 2>&1) || sealroot_fail "$checked"
+    key=$(sed -n 's/^keypath=//p' <<< "$checked")
+    inst_simple "$key" || sealroot_fail "$key cannot be copied"
+    if [[ -e $root$key.revoked ]]; then inst_simple "$key.revoked" || sealroot_fail "$key.revoked cannot be copied"; fi
 
     inst_simple "$systemdsystemunitdir/sealroot-prepare-root.service" || sealroot_fail "sealroot-prepare-root.service is missing"
     for unit in initrd-root-fs.target initrd-switch-root.service; do
@@ -61,12 +46,15 @@ install() {
     # The reference's verifier would mount what this policy does not allow, should its module be here too.
     $SYSTEMCTL -q --root "$initdir" mask ostree-prepare-root.service
 
-    inst_script "$moddir/no-shell.sh" /usr/lib/sealroot/no-shell
-    for unit in emergency rescue dracut-emergency; do
-        inst_simple "$moddir/no-shell.conf" "/etc/systemd/system/$unit.service.d/50-sealroot.conf"
-    done
     # Kernel arguments and credentials can ask this generator for a root shell, or to mask the verifier.
     $SYSTEMCTL -q --root "$initdir" mask debug-shell.service
     mkdir -p "$initdir/etc/systemd/system-generators"
     ln -sf /dev/null "$initdir/etc/systemd/system-generators/systemd-debug-generator"
+
+    # Last, since a policy may permit the shell.
+    if grep -qx shell=true <<< "$checked"; then return 0; fi
+    inst_script "$moddir/no-shell.sh" /usr/lib/sealroot/no-shell
+    for unit in emergency rescue dracut-emergency; do
+        inst_simple "$moddir/no-shell.conf" "/etc/systemd/system/$unit.service.d/50-sealroot.conf"
+    done
 }

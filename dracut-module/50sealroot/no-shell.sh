@@ -1,10 +1,11 @@
 #!/bin/sh
-# Ends a boot that failed or was refused. By default the machine halts, so that the reason stays on the screen;
-# rd.emergency=reboot, poweroff or halt chooses, and none of them opens anything.
+# Ends a boot that failed or was refused, as on-failure of the policy says. By default the machine halts, so that the
+# reason stays on the screen; then rd.emergency=reboot, poweroff or halt may choose, and none of them opens anything.
 
 # shellcheck source=/dev/null
 . /usr/lib/dracut-lib.sh
-action=$(getarg rd.emergency)
+action=$(/usr/lib/sealroot/sealroot-prepare-root --failure-action)
+[ "$action" = reboot ] || [ "$action" = poweroff ] || action=$(getarg rd.emergency)
 case $action in
     reboot | poweroff | halt) ;;
     *) action=halt ;;

@@ -112,10 +112,11 @@ static JSValue js_sha2(JSContext *ctx, JSValueConst this_value, int argc, JSValu
 
 #define NUMBER(name) JS_PROP_INT32_DEF(#name, SYS_##name, JS_PROP_ENUMERABLE)
 static const JSCFunctionListEntry call_numbers[] = {
-    NUMBER(close),       NUMBER(exit_group), NUMBER(fsconfig),      NUMBER(fsmount),    NUMBER(fsopen),
-    NUMBER(ioctl),       NUMBER(mkdirat),    NUMBER(mount_setattr), NUMBER(move_mount), NUMBER(open_tree),
-    NUMBER(openat),      NUMBER(openat2),    NUMBER(read),          NUMBER(readlinkat), NUMBER(statx),
-    NUMBER(symlinkat),   NUMBER(umount2),    NUMBER(write),
+    NUMBER(clock_gettime), NUMBER(close),       NUMBER(exit_group), NUMBER(fsconfig),      NUMBER(fsmount),    NUMBER(fsopen),
+    NUMBER(getdents64),  NUMBER(ioctl),       NUMBER(mkdirat),    NUMBER(mount_setattr), NUMBER(move_mount), NUMBER(open_tree),
+    NUMBER(openat),      NUMBER(openat2),    NUMBER(read),          NUMBER(readlinkat), NUMBER(sendto),
+    NUMBER(socket),      NUMBER(statx),      NUMBER(symlinkat),     NUMBER(umount2),    NUMBER(uname),
+    NUMBER(write),
 };
 
 /* The two open flags whose values differ between architectures. */

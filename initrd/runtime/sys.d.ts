@@ -9,11 +9,13 @@ declare const sys: {
   /** Call numbers of this architecture. */
   readonly nr: Readonly<
     Record<
+      | 'clock_gettime'
       | 'close'
       | 'exit_group'
       | 'fsconfig'
       | 'fsmount'
       | 'fsopen'
+      | 'getdents64'
       | 'ioctl'
       | 'mkdirat'
       | 'mount_setattr'
@@ -23,9 +25,12 @@ declare const sys: {
       | 'openat2'
       | 'read'
       | 'readlinkat'
+      | 'sendto'
+      | 'socket'
       | 'statx'
       | 'symlinkat'
       | 'umount2'
+      | 'uname'
       | 'write',
       number
     >

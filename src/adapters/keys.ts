@@ -17,7 +17,7 @@ import { type PublicKeys, parsePublicKeys, parseSecretKey, type SecretKey } from
 import { fileError, readBounded, readDescriptor } from './files.ts';
 
 /** As in the initramfs: thousands of keys. */
-const MAX_KEY_FILE_BYTES = 64 * 1024;
+export const MAX_KEY_FILE_BYTES = 64 * 1024;
 /** Of a DER key the last 32 bytes are the key (RFC 8410, section 7). */
 const KEY_BYTES = 32;
 /** PKCS #8 of an ed25519 seed up to the seed: RFC 8410, section 7. */

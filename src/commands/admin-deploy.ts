@@ -3,31 +3,15 @@
  * is refused before libostree checks anything out; the rest before a boot loader entry names the deployment.
  */
 
-import { join } from 'node:path';
-import { readBoundedIfExists } from '../adapters/files.ts';
-import { nodeHasher } from '../adapters/hasher.ts';
 import { requireVeritySupport, sealFile } from '../adapters/kernel-verity.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { syncFileSystem } from '../adapters/sync.ts';
 import { openSysroot, type Sysroot } from '../adapters/sysroot.ts';
 import { hex } from '../formats/encoding.ts';
-import { refused, SealrootError } from '../formats/errors.ts';
-import { parsePublicKeys } from '../formats/keys.ts';
-import { parsePolicy } from '../formats/policy.ts';
-import { decide } from '../formats/verdict.ts';
-import {
-  blameObject,
-  judge,
-  makeSignedImage,
-  type Sealing,
-  sealDeployment,
-  sealObjects,
-} from './seal-deployment.ts';
+import { refused } from '../formats/errors.ts';
+import { blameObject, judgeBeside, makeSignedImage, sealDeployment, sealObjects } from './seal-deployment.ts';
+import { doubtOfTree } from './tree-trust.ts';
 import { type KeyPlace, loadTrustedKeys, type TrustedKeys } from './trusted-keys.ts';
-
-/** Where an OS tree keeps the policy that its dracut module puts into the initramfs. */
-const TREE_POLICY = 'usr/lib/sealroot/prepare-root.conf';
-const MAX_CONFIG_BYTES = 1024 * 1024;
 
 export interface AdminDeployOptions {
   sysroot: string;
@@ -83,7 +67,8 @@ function deployLocked(
   const { os, refspec, kargs = [] } = options;
   const store = openObjectStore(sysroot.repoPath, { digests: 'measure-first' });
   requireBare(store);
-  const verdict = judge(store, checksum, trusted.keys);
+  const others = sysroot.deployments().map((one) => one.checksum);
+  const verdict = judgeBeside(store, checksum, trusted, others);
   requireVeritySupport(sysroot.repoPath);
   progress(`making the image of commit ${checksum}`);
   const sealing = makeSignedImage(store, verdict);
@@ -98,7 +83,7 @@ function deployLocked(
     kernelArguments: kargs.length === 0 ? undefined : [...sysroot.inheritedKernelArguments(os), ...kargs],
     beforeBootLoader: (path) => {
       sealDeployment(sealing, path, sealFile, 'durable');
-      const doubt = doubtOfOwnKeys(path, store, sealing);
+      const doubt = doubtOfTree(path, store, checksum);
       if (doubt !== undefined) warnings.push(doubt);
       syncFileSystem(path);
     },
@@ -109,7 +94,7 @@ function deployLocked(
     serial: made.serial,
     deployment: made.path,
     digest: hex(sealing.verdict.digest),
-    key: trusted.placeOf(sealing.verdict.keyLine),
+    key: trusted.placeOf(sealing.verdict.key.line),
     objects,
     kernelArguments: made.kernelArguments,
     warnings,
@@ -123,27 +108,4 @@ function requireBare(store: ObjectStore): void {
     'repo-mode-unsupported',
     `cannot deploy from ${store.path}: its mode is ${store.mode}, expected bare`,
   );
-}
-
-/**
- * Says so when the keys in the new tree, which its initramfs was most likely built with, would refuse the tree's own
- * commit. A warning: which keys the initramfs really has is not known before it runs.
- */
-function doubtOfOwnKeys(deploymentPath: string, store: ObjectStore, sealing: Sealing): string | undefined {
-  const { checksum } = sealing.verdict;
-  try {
-    const policyBytes = readBoundedIfExists(join(deploymentPath, TREE_POLICY), MAX_CONFIG_BYTES);
-    if (policyBytes === undefined) return undefined;
-    const { keypath } = parsePolicy(policyBytes, TREE_POLICY);
-    const inTree = keypath.startsWith('/etc/') ? `usr${keypath}` : keypath;
-    const keyBytes = readBoundedIfExists(join(deploymentPath, inTree), MAX_CONFIG_BYTES);
-    if (keyBytes === undefined) return undefined;
-    const { keys } = parsePublicKeys(keyBytes);
-    const commitmeta = store.commitMeta(checksum);
-    decide({ commit: store.commit(checksum), checksum, commitmeta, keys, hasher: nodeHasher });
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof SealrootError)) throw error;
-    return `the keys in the tree of commit ${checksum} would refuse it at boot: ${error.message}`;
-  }
 }

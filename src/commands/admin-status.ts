@@ -2,15 +2,15 @@
 
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
-import { nodeHasher } from '../adapters/hasher.ts';
 import { measureFile } from '../adapters/kernel-verity.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { type Deployment, openSysroot } from '../adapters/sysroot.ts';
 import { hex } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import { parseCommit } from '../formats/ostree-objects.ts';
-import { decide, readDigest } from '../formats/verdict.ts';
-import { DEPLOYMENT_IMAGE } from './seal-deployment.ts';
+import { readDigest } from '../formats/verdict.ts';
+import { type BootRecord, readBootRecord } from './boot-record.ts';
+import { DEPLOYMENT_IMAGE, judgeBeside } from './seal-deployment.ts';
 import { type KeyPlace, loadTrustedKeys, type TrustedKeys } from './trusted-keys.ts';
 
 export interface AdminStatusOptions {
@@ -52,6 +52,8 @@ export interface DeploymentStatus {
   image: ImageState;
   /** What the kernel enforces for the image. */
   imageDigest?: string;
+  /** Of the booted one: how the boot came to it. */
+  boot?: BootRecord;
 }
 
 export interface AdminStatusResult {
@@ -66,7 +68,9 @@ export async function adminStatus(options: AdminStatusOptions): Promise<AdminSta
   const sysroot = await openSysroot(options.sysroot);
   try {
     const store = openObjectStore(sysroot.repoPath, { digests: 'none' });
-    const deployments = sysroot.deployments().map((one) => statusOf(one, store, trusted));
+    const all = sysroot.deployments();
+    const checksums = all.map(({ checksum }) => checksum);
+    const deployments = all.map((one) => statusOf(one, store, trusted, checksums));
     return { deployments, warnings };
   } finally {
     sysroot.close();
@@ -90,9 +94,11 @@ function statusOf(
   deployment: Deployment,
   store: ObjectStore,
   trusted: TrustedKeys | undefined,
+  all: readonly string[],
 ): DeploymentStatus {
   const { os, checksum, serial, path, refspec, booted, staged, pinned } = deployment;
-  const { signature, digest } = judge(checksum, store, trusted);
+  const { signature, digest } = verdictOn(checksum, store, trusted, all);
+  const boot = booted ? bootOf(deployment) : undefined;
   const { image, imageDigest } = inspectImage(join(path, DEPLOYMENT_IMAGE), digest);
   return {
     os,
@@ -107,23 +113,29 @@ function statusOf(
     ...(digest === undefined ? {} : { digest }),
     image,
     ...(imageDigest === undefined ? {} : { imageDigest }),
+    ...(boot === undefined ? {} : { boot }),
   };
 }
 
+function bootOf({ path }: Deployment): BootRecord | undefined {
+  const record = readBootRecord();
+  return record !== undefined && path.endsWith(`/${record.deployment}`) ? record : undefined;
+}
+
 /** The boot's verdict where there are keys; the digest is told in any case, if the commit names one. */
-function judge(
+function verdictOn(
   checksum: string,
   store: ObjectStore,
   trusted: TrustedKeys | undefined,
+  all: readonly string[],
 ): { signature: SignatureState; digest: string | undefined } {
   try {
     const commit = store.commit(checksum);
     if (trusted === undefined)
       return { signature: { state: 'unknown' }, digest: statedDigestOf(commit, checksum) };
     try {
-      const commitmeta = store.commitMeta(checksum);
-      const verdict = decide({ commit, checksum, commitmeta, keys: trusted.keys, hasher: nodeHasher });
-      const key = trusted.placeOf(verdict.keyLine);
+      const verdict = judgeBeside(store, checksum, trusted, all);
+      const key = trusted.placeOf(verdict.key.line);
       return { signature: { state: 'valid', key }, digest: hex(verdict.digest) };
     } catch (error) {
       return { signature: refusal(error), digest: statedDigestOf(commit, checksum) };
@@ -147,7 +159,10 @@ function statedDigestOf(commit: Uint8Array, checksum: string): string | undefine
   }
 }
 
-function inspectImage(path: string, digest: string | undefined): { image: ImageState; imageDigest?: string } {
+export function inspectImage(
+  path: string,
+  digest: string | undefined,
+): { image: ImageState; imageDigest?: string } {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return { image: 'missing' };
   let measured: Uint8Array | undefined;
   try {

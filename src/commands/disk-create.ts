@@ -106,7 +106,7 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
   const trusted = loadTrustedKeys(options.pubkeys);
   const commit = await resolveRevision(options.repo, options.ref);
   const source = openObjectStore(options.repo, { digests: 'none' });
-  const verdict = judge(source, commit, trusted.keys);
+  const verdict = judge(source, commit, trusted);
   const content = contentOf(source, verdict);
   const layout = planLayout({
     size: diskSize(options.size, content.bytes),
@@ -136,7 +136,7 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
       partitions: [layout.esp, layout.root],
       commit,
       digest: hex(verdict.digest),
-      key: trusted.placeOf(verdict.keyLine),
+      key: trusted.placeOf(verdict.key.line),
       deployment: built.deployment,
       ostree: built.boot.ostree,
       kernelArguments: built.boot.kernelArguments,

@@ -17,11 +17,17 @@ import { equalBytes } from '../formats/bytes.ts';
 import { type ByteString, hex, printable } from '../formats/encoding.ts';
 import { imageObjects } from '../formats/erofs-read.ts';
 import { refused, SealrootError } from '../formats/errors.ts';
-import type { PublicKey } from '../formats/keys.ts';
 import { parseCommit } from '../formats/ostree-objects.ts';
 import { treeFromCommit } from '../formats/ostree-tree.ts';
 import { S_IFMT, S_IFREG, type TreeNode } from '../formats/tree.ts';
-import { decide, type Verdict } from '../formats/verdict.ts';
+import {
+  decide,
+  highestFloor,
+  requireNotBelow,
+  type Verdict,
+  type VerdictInput,
+} from '../formats/verdict.ts';
+import type { Trust } from './trusted-keys.ts';
 
 /** Where ostree keeps a deployment's composefs image (ostree-prepare-root(1)). */
 export const DEPLOYMENT_IMAGE = '.ostree.cfs';
@@ -47,10 +53,31 @@ export interface Sealing {
   image: Uint8Array;
 }
 
-/** The boot's verdict on a commit of a repository, by the given keys. */
-export function judge(store: ObjectStore, checksum: string, keys: readonly PublicKey[]): Verdict {
+/** The boot's verdict on a commit of a repository. */
+export function judge(store: ObjectStore, checksum: string, trust: Trust): Verdict {
+  return decide(verdictInput(store, checksum, trust));
+}
+
+/**
+ * The same for a commit that is to be booted beside `others`, the commits of the deployments that are there: their
+ * floors count too.
+ */
+export function judgeBeside(
+  store: ObjectStore,
+  checksum: string,
+  trust: Trust,
+  others: Iterable<string>,
+): Verdict {
+  const verdict = judge(store, checksum, trust);
+  const floor = highestFloor(new Set(others), (other) => verdictInput(store, other, trust));
+  if (floor !== undefined) requireNotBelow(verdict, floor);
+  return verdict;
+}
+
+function verdictInput(store: ObjectStore, checksum: string, { keys, demands }: Trust): VerdictInput {
+  const commit = store.commit(checksum);
   const commitmeta = store.commitMeta(checksum);
-  return decide({ commit: store.commit(checksum), checksum, commitmeta, keys, hasher: nodeHasher });
+  return { commit, checksum, commitmeta, keys, demands, hasher: nodeHasher };
 }
 
 /** Makes the image of a commit again. Throws `image-digest-mismatch` when it is not the one that was signed. */

@@ -27,11 +27,11 @@ import {
   requireSameDigest,
   signatureNames,
   statedDigest,
-  withDigest,
+  withSeal,
   withSignatures,
   withUnsignedEntries,
 } from '../formats/sealing.ts';
-import { decide } from '../formats/verdict.ts';
+import { decide, readFloor } from '../formats/verdict.ts';
 
 export interface SealOptions {
   repo: string;
@@ -41,6 +41,8 @@ export interface SealOptions {
   keys: readonly string[];
   /** The signatures of a commit that is written anew may be dropped. */
   resign?: boolean;
+  /** Seconds since 1970: while the commit is deployed, no older one is to boot. */
+  floor?: bigint | undefined;
   /** Destroy the secret keys after they have signed. */
   destroyKey?: boolean;
   progress?: Progress;
@@ -54,6 +56,8 @@ export interface SealResult {
   replaced?: string;
   /** fs-verity digest of the image, hex. */
   digest: string;
+  /** The floor that the commit sets, seconds since 1970. */
+  floor?: number;
   /** One for each key: base64 of the public key, and whether its signature is new. */
   signatures: { publicKey: string; added: boolean }[];
   /** Signatures of the replaced commit, by key and number. */
@@ -72,9 +76,12 @@ interface Subject {
   commit: Commit;
   bytes: Uint8Array;
   secrets: readonly SecretKey[];
+  /** Why the commit has to be written anew; undefined: it has not. */
+  rewrite: string | undefined;
+  floor: bigint | undefined;
 }
 
-type Sealed = Omit<SealResult, 'ref' | 'digest' | 'destroyed' | 'warnings'>;
+type Sealed = Omit<SealResult, 'ref' | 'digest' | 'floor' | 'destroyed' | 'warnings'>;
 
 /** Either all of it happens or nothing: the repository changes in one step, after everything was computed. */
 export async function seal(options: SealOptions): Promise<SealResult> {
@@ -89,28 +96,38 @@ export async function seal(options: SealOptions): Promise<SealResult> {
   const repo = await openRepo(options.repo);
   const checksum = isChecksum(options.ref) ? options.ref : repo.resolveRev(options.ref);
   const bytes = store.commit(checksum);
+  const commit = parseCommit(bytes, `commit ${checksum}`);
+  const stated = statedDigest(commit, `commit ${checksum}`);
+  const floor = options.floor ?? readFloor(commit.metadata, `commit ${checksum}`);
+  requireAboveOwnFloor(commit, checksum, floor);
   const subject: Subject = {
     repo,
     store,
     ref: options.ref,
     checksum,
-    commit: parseCommit(bytes, `commit ${checksum}`),
+    commit,
     bytes,
     secrets,
+    rewrite: reasonToRewrite(commit, checksum, stated, floor),
+    floor,
   };
-
-  const stated = statedDigest(subject.commit, `commit ${checksum}`);
-  if (stated === undefined) requireRewritable(subject, options.resign ?? false);
+  if (subject.rewrite !== undefined) requireRewritable(subject, options.resign ?? false);
   const onFile = fileCheck(store, await openObjectCheck(options.repo));
-  const { digest } = buildImage(store, checksum, { onProgress: imageProgress(options.progress), onFile });
+  const { digest } = buildImage(store, checksum, {
+    onProgress: imageProgress(options.progress),
+    onFile,
+  });
   options.progress?.finish();
   if (stated !== undefined) requireSameDigest(`commit ${checksum}`, stated, digest, 'seal');
   const sealed =
-    stated === undefined ? rewrite(subject, digest, options.resign ?? false) : addSignatures(subject);
+    subject.rewrite === undefined
+      ? addSignatures(subject)
+      : rewrite(subject, digest, options.resign ?? false);
 
   const destroyed = options.destroyKey ? paths : [];
   for (const path of destroyed) destroyKey(path);
-  return { ref: options.ref, ...sealed, digest: hex(digest), destroyed, warnings };
+  const set = floor === undefined ? {} : { floor: Number(floor) };
+  return { ref: options.ref, ...sealed, ...set, digest: hex(digest), destroyed, warnings };
 }
 
 /**
@@ -135,9 +152,29 @@ function distinct(secrets: readonly SecretKey[]): SecretKey[] {
   );
 }
 
+function reasonToRewrite(
+  { metadata }: Commit,
+  checksum: string,
+  digest: Uint8Array | undefined,
+  floor: bigint | undefined,
+): string | undefined {
+  if (digest === undefined) return 'names no image digest';
+  return floor === readFloor(metadata, `commit ${checksum}`) ? undefined : `does not set the floor ${floor}`;
+}
+
+/** A commit below its own floor would boot nowhere after the next update. */
+function requireAboveOwnFloor({ timestamp }: Commit, checksum: string, floor: bigint | undefined): void {
+  if (floor === undefined || floor <= timestamp) return;
+  throw refused(
+    'floor-above-commit',
+    `cannot seal commit ${checksum}: its timestamp is ${timestamp}, the floor would be ${floor}`,
+    'give the timestamp of the oldest commit that may still boot beside this one',
+  );
+}
+
 /** Asked before the image is computed, which takes long, and again when the repository is locked. */
-function requireRewritable({ repo, store, ref, checksum }: Subject, resign: boolean): void {
-  const fact = `cannot seal ${printable(ref)}: commit ${checksum} names no image digest and has to be written anew`;
+function requireRewritable({ repo, store, ref, checksum, rewrite }: Subject, resign: boolean): void {
+  const fact = `cannot seal ${printable(ref)}: commit ${checksum} ${rewrite} and has to be written anew`;
   if (repo.localBranch(ref) !== checksum) {
     throw usageError(
       'branch-required',
@@ -172,10 +209,10 @@ function detachedOf(bytes: Uint8Array | undefined, checksum: string): Vardict {
   return bytes === undefined ? new Map() : parseCommitMeta(bytes, `detached metadata of commit ${checksum}`);
 }
 
-/** Writes the commit anew with the digest, signed, and moves the branch to it. */
+/** Writes the commit anew with the digest and the floor, signed, and moves the branch to it. */
 function rewrite(subject: Subject, digest: Uint8Array, resign: boolean): Sealed {
   const { repo, store, ref, secrets } = subject;
-  const commit = encodeCommit(withDigest(subject.commit, digest));
+  const commit = encodeCommit(withSeal(subject.commit, digest, subject.floor));
   const checksum = hex(nodeHasher.sha256(commit));
   let dropped: string[] = [];
   let signatures: SealResult['signatures'] = [];

@@ -11,7 +11,7 @@ function isSpace(code: number): boolean {
   return code === 0x20 || (code >= 0x09 && code <= 0x0d) || code === 0xa0;
 }
 
-interface KernelArgument {
+export interface KernelArgument {
   readonly key: string;
   /** undefined: an argument without `=`. */
   readonly value: string | undefined;

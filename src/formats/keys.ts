@@ -9,7 +9,7 @@
 
 import { ED25519_KEY_BYTES } from './ed25519.ts';
 import { base64, parseBase64, toByteString, utf8 } from './encoding.ts';
-import { badInput, SealrootError } from './errors.ts';
+import { badInput, refused, SealrootError } from './errors.ts';
 
 export interface PublicKey {
   readonly bytes: Uint8Array;
@@ -46,6 +46,17 @@ export function parsePublicKeys(bytes: Uint8Array): PublicKeys {
     }
   }
   return { keys, warnings };
+}
+
+/**
+ * The keys that count no more. Here a line that is no key is an error, `revoked-malformed`: a misspelt revocation
+ * must not vanish.
+ */
+export function parseRevokedKeys(bytes: Uint8Array, what: string): PublicKey[] {
+  const { keys, warnings } = parsePublicKeys(bytes);
+  const [fault] = warnings;
+  if (fault !== undefined) throw refused('revoked-malformed', `${fault}, in ${what}`);
+  return keys;
 }
 
 /** Exactly one key. That its two halves belong together is for the one who can derive a public key to check. */

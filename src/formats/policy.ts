@@ -5,9 +5,12 @@
  * not ignored; keys that neither knows are ignored outside `[sealroot]`, as ostree ignores them.
  */
 
-import { ascii, type ByteString, printable } from './encoding.ts';
+import type { KernelArgument } from './cmdline.ts';
+import { ED25519_KEY_BYTES } from './ed25519.ts';
+import { ascii, type ByteString, parseBase64, printable } from './encoding.ts';
 import { refused, SealrootError } from './errors.ts';
 import { type Keyfile, keyfileBoolean, keyfileValue, parseKeyfile } from './keyfile.ts';
+import type { Demands, KeyLimit } from './verdict.ts';
 
 /** ostree's default of `composefs.keypath`. */
 export const DEFAULT_KEYPATH = ascii('/etc/ostree/initramfs-root-binding.key');
@@ -18,10 +21,25 @@ export interface Policy {
   /** Where the public keys are, absolute, in the initramfs. */
   readonly keypath: ByteString;
   readonly sysrootReadonly: boolean;
+  /** Of every commit; the revoked keys are a file of their own. */
+  readonly demands: Omit<Demands, 'revoked'>;
+  /** What comes after a refusal. */
+  readonly onFailure: FailureAction;
+  /** A failed boot may end in a shell. */
+  readonly allowsShell: boolean;
+  /** Names of kernel arguments that would have changed the policy and are not followed. */
+  readonly ignoredArguments: readonly ByteString[];
 }
 
-/** Keys of `[sealroot]`; none yet, so that any is an error. */
-const SEALROOT_KEYS: readonly string[] = [];
+export type FailureAction = (typeof FAILURE_ACTIONS)[number];
+const FAILURE_ACTIONS = ['emergency', 'reboot', 'poweroff', 'next-deployment'] as const;
+
+const SEALROOT_KEYS = ['refs', 'min-timestamp', 'not-after', 'on-failure', 'shell', 'allow-karg-override'];
+/** These are decided when the initramfs is built. */
+const NEVER_OVERRIDDEN = ['shell', 'allow-karg-override'];
+
+/** Far beyond any date, far below what would take time. */
+const MAX_TIMESTAMP_DIGITS = 12;
 
 /** Switches that change what is mounted and that sealroot does not have yet. */
 const UNSUPPORTED = [
@@ -30,20 +48,56 @@ const UNSUPPORTED = [
   ['root', 'transient-ro'],
 ] as const;
 
-/** Throws `policy-malformed`, `policy-not-sealed` or `policy-unsupported`; `what` names the file in messages. */
-export function parsePolicy(bytes: Uint8Array, what = 'policy'): Policy {
+/**
+ * Throws `policy-malformed`, `policy-not-sealed` or `policy-unsupported`; `what` names the file in messages. Kernel
+ * arguments count only if the policy itself says so, and then replace what it says.
+ */
+export function parsePolicy(
+  bytes: Uint8Array,
+  what = 'policy',
+  kernelArguments: readonly KernelArgument[] = [],
+): Policy {
   try {
-    return readPolicy(parseKeyfile(bytes, what), what);
+    const keyfile = parseKeyfile(bytes, what);
+    checkSealrootGroup(keyfile, what);
+    const ours = kernelArguments.filter(
+      ({ key }) => key.startsWith('ostree.') || key.startsWith('sealroot.'),
+    );
+    const overridable = keyfileBoolean(keyfile, 'sealroot', 'allow-karg-override', what) ?? false;
+    const followed = overridable ? ours.filter((argument) => placeOf(argument) !== undefined) : [];
+    const ignored = ours.filter((argument) => !followed.includes(argument));
+    const policy = readPolicy(overridden(keyfile, followed), what);
+    return { ...policy, ignoredArguments: ignored.map(({ key }) => key as ByteString) };
   } catch (error) {
-    if (error instanceof SealrootError && error.code === 'keyfile-malformed') {
+    if (error instanceof SealrootError && error.kind === 'input') {
       throw refused('policy-malformed', error.message);
     }
     throw error;
   }
 }
 
-function readPolicy(keyfile: Keyfile, what: string): Policy {
-  checkSealrootGroup(keyfile, what);
+/** Where in the policy an argument's value belongs. */
+function placeOf({ key, value }: KernelArgument): { group: string; key: string } | undefined {
+  if (value === undefined) return undefined;
+  if (key === 'ostree.prepare-root.composefs') return { group: 'composefs', key: 'enabled' };
+  const own = key.startsWith('sealroot.') ? key.slice('sealroot.'.length) : '';
+  if (!SEALROOT_KEYS.includes(own) || NEVER_OVERRIDDEN.includes(own)) return undefined;
+  return { group: 'sealroot', key: own };
+}
+
+/** The last of several arguments for one key counts, as of several lines in ostree's own file. */
+function overridden(keyfile: Keyfile, kernelArguments: readonly KernelArgument[]): Keyfile {
+  const groups = new Map(keyfile.groups);
+  for (const argument of kernelArguments) {
+    const place = placeOf(argument);
+    if (place === undefined) continue;
+    const group = place.group as ByteString;
+    groups.set(group, new Map(groups.get(group)).set(place.key as ByteString, argument.value as ByteString));
+  }
+  return { ...keyfile, groups };
+}
+
+function readPolicy(keyfile: Keyfile, what: string): Omit<Policy, 'ignoredArguments'> {
   checkSealed(keyfile, what);
   for (const [group, key] of UNSUPPORTED) {
     if (keyfileBoolean(keyfile, group, key, what) === true) {
@@ -59,7 +113,21 @@ function readPolicy(keyfile: Keyfile, what: string): Policy {
     keypath: readKeypath(keyfile, what),
     // ostree's default for a composefs root; without one there is no policy that gets here.
     sysrootReadonly: keyfileBoolean(keyfile, 'sysroot', 'readonly', what) ?? true,
+    demands: readDemands(keyfile, what),
+    ...readFailure(keyfile, what),
   };
+}
+
+function readFailure(keyfile: Keyfile, what: string): Pick<Policy, 'onFailure' | 'allowsShell'> {
+  const value = keyfileValue(keyfile, 'sealroot', 'on-failure') ?? 'emergency';
+  const onFailure = FAILURE_ACTIONS.find((action) => action === value);
+  if (onFailure === undefined)
+    throw malformed(what, 'on-failure', value, `one of ${FAILURE_ACTIONS.join(', ')}`);
+  const allowsShell = keyfileBoolean(keyfile, 'sealroot', 'shell', what) ?? false;
+  if (allowsShell && (onFailure === 'reboot' || onFailure === 'poweroff')) {
+    throw malformed(what, 'on-failure', value, 'emergency or next-deployment where shell is true');
+  }
+  return { onFailure, allowsShell };
 }
 
 function checkSealrootGroup(keyfile: Keyfile, what: string): void {
@@ -85,7 +153,6 @@ function checkSealed(keyfile: Keyfile, what: string): void {
   throw refused(
     'policy-not-sealed',
     `cannot boot by ${what}: composefs.enabled ${fact}, expected "signed", the only mode supported yet`,
-    'set enabled=signed in [composefs] and rebuild the initramfs',
   );
 }
 
@@ -98,4 +165,60 @@ function readKeypath(keyfile: Keyfile, what: string): ByteString {
     );
   }
   return keypath;
+}
+
+function readDemands(keyfile: Keyfile, what: string): Policy['demands'] {
+  const floor = keyfileValue(keyfile, 'sealroot', 'min-timestamp');
+  return {
+    refs: listOf(keyfile, 'refs', what).map((ref) => parseRef(ref, what)),
+    minTimestamp: floor === undefined ? 0n : parseTimestamp(floor, 'min-timestamp', what),
+    keyLimits: listOf(keyfile, 'not-after', what).map((entry) => parseKeyLimit(entry, what)),
+  };
+}
+
+/** The members of a list as GKeyFile writes it, `A;B` or `A;B;`; none if the key is not there, an error if it is empty. */
+function listOf(keyfile: Keyfile, key: string, what: string): ByteString[] {
+  const value = keyfileValue(keyfile, 'sealroot', key);
+  if (value === undefined) return [];
+  const members = (value.endsWith(';') ? value.slice(0, -1) : value).split(';');
+  if (members.includes('')) throw malformed(what, key, value, 'a list, A;B, without empty members');
+  return members as ByteString[];
+}
+
+/** What a ref's name may hold (libostree's OSTREE_REF_REGEXP): no blank and no escape slips in. */
+function parseRef(ref: ByteString, what: string): ByteString {
+  for (let i = 0; i < ref.length; i++) {
+    const code = ref.charCodeAt(i) | 0x20;
+    const plain = (code >= 0x61 && code <= 0x7a) || '0123456789-._/'.includes(ref.charAt(i));
+    if (!plain) throw malformed(what, 'refs', ref, 'names of refs');
+  }
+  return ref;
+}
+
+/** `KEY SECONDS`. */
+function parseKeyLimit(entry: ByteString, what: string): KeyLimit {
+  const [text = '', seconds = '', ...rest] = entry.split(' ');
+  const key = parseBase64(text, `not-after in ${what}`);
+  if (key.length !== ED25519_KEY_BYTES || rest.length > 0) {
+    throw malformed(what, 'not-after', entry, 'KEY SECONDS;KEY SECONDS');
+  }
+  return { key, notAfter: parseTimestamp(seconds, 'not-after', what) };
+}
+
+/** Seconds since 1970. */
+function parseTimestamp(text: string, key: string, what: string): bigint {
+  for (let i = 0; i < text.length; i++) {
+    if (!'0123456789'.includes(text.charAt(i))) throw malformed(what, key, text, 'seconds since 1970');
+  }
+  if (text === '' || text.length > MAX_TIMESTAMP_DIGITS) {
+    throw malformed(what, key, text, 'seconds since 1970');
+  }
+  return BigInt(text);
+}
+
+function malformed(what: string, key: string, value: string, expected: string): SealrootError {
+  return refused(
+    'policy-malformed',
+    `cannot read ${what}: sealroot.${key} is "${printable(value)}", expected ${expected}`,
+  );
 }

@@ -8,7 +8,7 @@ import { type ByteString, hex, printable } from './encoding.ts';
 import { badInput, refused } from './errors.ts';
 import { makeVariant, openVariant, type Vardict, type VariantValue } from './gvariant.ts';
 import { COMPOSEFS_DIGEST_KEY, type Commit, ED25519_SIGNATURES_KEY } from './ostree-objects.ts';
-import { readDigest } from './verdict.ts';
+import { FLOOR_KEY, readDigest } from './verdict.ts';
 
 /** libostree's OstreeSign engines keep theirs under this prefix; GPG came before them (ostree-repo-private.h). */
 const SIGN_PREFIX = 'ostree.sign.';
@@ -19,10 +19,11 @@ export function statedDigest(commit: Commit, what: string): Uint8Array | undefin
   return commit.metadata.has(COMPOSEFS_DIGEST_KEY) ? readDigest(commit.metadata, what) : undefined;
 }
 
-/** The same commit with the digest as the last entry of its metadata. */
-export function withDigest(commit: Commit, digest: Uint8Array): Commit {
+/** The same commit with the digest in its metadata, and the floor if there is one; as the last entries if they are new. */
+export function withSeal(commit: Commit, digest: Uint8Array, floor?: bigint): Commit {
   const metadata = new Map(commit.metadata);
   metadata.set(COMPOSEFS_DIGEST_KEY, makeVariant('ay', digest));
+  if (floor !== undefined) metadata.set(FLOOR_KEY, makeVariant('t', floor));
   return { ...commit, metadata };
 }
 

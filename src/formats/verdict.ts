@@ -4,13 +4,15 @@
  * function on the same bytes, so that they cannot disagree.
  *
  * The rule: one valid ed25519 signature over the commit's bytes by any one trusted key (the threshold
- * stands in `findSigner`). Malformed keys and signature entries are skipped with a warning and never hide a good one.
+ * stands in `findSigner`), and what the policy demands of a signed commit besides. Malformed keys and signature
+ * entries are skipped with a warning and never hide a good one.
  * Verify, then parse: of what is not yet verified only the detached metadata is decoded, since the signatures are
  * in there; the commit is opened after its signature held.
  */
 
+import { equalBytes } from './bytes.ts';
 import { decodePublicKey, ED25519_SIGNATURE_BYTES, type VerifyingKey, verifyWithKey } from './ed25519.ts';
-import { hex, printable } from './encoding.ts';
+import { ascii, type ByteString, hex, printable, toByteString } from './encoding.ts';
 import { refused, SealrootError } from './errors.ts';
 import { openVariant, type Vardict } from './gvariant.ts';
 import type { Hasher } from './hasher.ts';
@@ -32,6 +34,33 @@ export const MAX_SIGNATURES = 64;
 
 const DIGEST_BYTES = 32;
 
+/** In a commit's metadata, `as`: the refs that it was made for; `ostree commit` writes it. */
+const REF_BINDING_KEY = ascii('ostree.ref-binding');
+
+/**
+ * In a commit's metadata, `t`, seconds since 1970, as `ostree commit --add-metadata='sealroot.floor=uint64 N'` writes
+ * it: while this commit is deployed, no commit that is older boots.
+ */
+export const FLOOR_KEY: ByteString = ascii('sealroot.floor');
+
+/** What is asked of a commit beyond a signature and a digest. Nothing in it loosens the rule. */
+export interface Demands {
+  /** The commit must be bound to one of these; empty: to none. */
+  readonly refs: readonly ByteString[];
+  /** Seconds since 1970; the commit's own timestamp must not be less. */
+  readonly minTimestamp: bigint;
+  readonly keyLimits: readonly KeyLimit[];
+  readonly revoked: readonly PublicKey[];
+}
+
+/** A key that counts only for commits with a timestamp up to this. No clock is asked. */
+export interface KeyLimit {
+  readonly key: Uint8Array;
+  readonly notAfter: bigint;
+}
+
+export const NO_DEMANDS: Demands = { refs: [], minTimestamp: 0n, keyLimits: [], revoked: [] };
+
 export interface VerdictInput {
   readonly commit: Uint8Array;
   /** The commit's name as the deployment gives it: 64 hex digits. */
@@ -39,6 +68,7 @@ export interface VerdictInput {
   /** undefined: there is no such file. */
   readonly commitmeta: Uint8Array | undefined;
   readonly keys: readonly PublicKey[];
+  readonly demands?: Demands;
   readonly hasher: Hasher;
 }
 
@@ -48,21 +78,21 @@ export interface Verdict {
   readonly checksum: string;
   /** fs-verity SHA-256 digest of the one image that may be mounted. */
   readonly digest: Uint8Array;
-  /** The line of the key whose signature held. */
-  readonly keyLine: number;
+  /** The key whose signature held. */
+  readonly key: PublicKey;
   /** What was skipped on the way. */
   readonly warnings: readonly string[];
 }
 
-interface UsableKey {
-  readonly line: number;
+interface UsableKey extends PublicKey {
   readonly key: VerifyingKey;
 }
 
 /**
  * Throws `refused` with the code keys-missing, file-too-large, commit-checksum-mismatch, commitmeta-missing,
- * commitmeta-malformed, signatures-missing, signatures-too-many, signature-none-valid, commit-malformed,
- * digest-missing or digest-malformed, whichever comes first in this order.
+ * commitmeta-malformed, signatures-missing, signatures-too-many, signature-none-valid, key-revoked, commit-malformed,
+ * key-expired, ref-not-allowed, commit-below-floor, digest-missing or digest-malformed, whichever comes first in this
+ * order.
  */
 export function decide(input: VerdictInput): Verdict {
   const warnings: string[] = [];
@@ -70,28 +100,92 @@ export function decide(input: VerdictInput): Verdict {
   const what = `commit ${printable(input.checksum)}`;
   checkCommitBytes(input, what);
   const signatures = readSignatures(input.commitmeta, what, warnings);
-  const signer = findSigner(input, keys, signatures);
-  if (signer === undefined) {
-    throw refused(
-      'signature-none-valid',
-      `cannot verify ${what}: none of ${signatures.length} signatures holds under any of ${keys.length} keys`,
-      'sign the commit with a key whose public half is in the initramfs',
-    );
+  const { commit, key } = findSigner(input, keys, signatures, what);
+  const { refs, minTimestamp } = input.demands ?? NO_DEMANDS;
+  checkRefs(commit, refs, what);
+  const verdict = { commit, checksum: input.checksum, key, warnings };
+  requireNotBelow(verdict, { timestamp: minTimestamp, source: 'min-timestamp of the policy' });
+  return { ...verdict, digest: readDigest(commit.metadata, what) };
+}
+
+/** A point in time before which no commit boots, and who says so. */
+export interface Floor {
+  /** Seconds since 1970. */
+  readonly timestamp: bigint;
+  readonly source: string;
+}
+
+/**
+ * The highest floor that a commit among `others` sets, if any does: of those that `read` can read and that pass the
+ * verdict. One that does not has no say, and one that cannot have a floor is not even verified, which is most of the
+ * cost.
+ */
+export function highestFloor(
+  others: Iterable<string>,
+  read: (checksum: string) => VerdictInput,
+): Floor | undefined {
+  let highest: Floor | undefined;
+  for (const checksum of others) {
+    try {
+      const input = read(checksum);
+      if (!toByteString(input.commit).includes(FLOOR_KEY)) continue;
+      highest = higherFloor(highest, floorOf(decide(input)));
+    } catch (error) {
+      if (!(error instanceof SealrootError)) throw error;
+    }
   }
-  const commit = asRefusal('commit-malformed', () => parseCommit(input.commit));
-  const digest = readDigest(commit.metadata, what);
-  return { commit, checksum: input.checksum, digest, keyLine: signer.line, warnings };
+  return highest;
+}
+
+/** Of two equal ones the first. */
+export function higherFloor(a: Floor | undefined, b: Floor | undefined): Floor | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return b.timestamp > a.timestamp ? b : a;
+}
+
+/** The floor that a verified commit sets. Throws `commit-malformed`. */
+export function floorOf({ commit, checksum }: Pick<Verdict, 'commit' | 'checksum'>): Floor | undefined {
+  const timestamp = readFloor(commit.metadata, `commit ${checksum}`);
+  return timestamp === undefined ? undefined : { timestamp, source: `${FLOOR_KEY} of commit ${checksum}` };
+}
+
+/** The value of `sealroot.floor`. Throws `commit-malformed`. */
+export function readFloor(metadata: Vardict, what: string): bigint | undefined {
+  const value = metadata.get(FLOOR_KEY);
+  if (value === undefined) return undefined;
+  return asRefusal('commit-malformed', () => openVariant(value, 't', `${FLOOR_KEY} of ${what}`));
+}
+
+/** Throws `commit-below-floor` for a commit that is older. */
+export function requireNotBelow(verdict: Pick<Verdict, 'commit' | 'checksum'>, floor: Floor): void {
+  const { timestamp } = verdict.commit;
+  if (timestamp >= floor.timestamp) return;
+  throw refused(
+    'commit-below-floor',
+    `cannot use commit ${printable(verdict.checksum)}: its timestamp is ${timestamp}, the ${floor.source} is ${floor.timestamp}`,
+  );
+}
+
+function checkRefs({ metadata }: Commit, allowed: readonly ByteString[], what: string): void {
+  if (allowed.length === 0) return;
+  const value = metadata.get(REF_BINDING_KEY);
+  const bound =
+    value === undefined
+      ? []
+      : asRefusal('commit-malformed', () => openVariant(value, 'as', `${REF_BINDING_KEY} of ${what}`));
+  if (bound.some((ref) => allowed.includes(ref))) return;
+  const list = (refs: readonly ByteString[]) => refs.map(printable).join(';') || 'none';
+  throw refused(
+    'ref-not-allowed',
+    `cannot use ${what}: it is bound to the refs ${list(bound)}, the policy wants one of ${list(allowed)}`,
+  );
 }
 
 /** The composefs digest that a commit's metadata names. Throws `digest-missing` or `digest-malformed`. */
 export function readDigest(metadata: Vardict, what: string): Uint8Array {
   const value = metadata.get(COMPOSEFS_DIGEST_KEY);
   if (value === undefined) {
-    throw refused(
-      'digest-missing',
-      `cannot use ${what}: its metadata has no ${COMPOSEFS_DIGEST_KEY}`,
-      'seal it with sealroot seal',
-    );
+    throw refused('digest-missing', `cannot use ${what}: its metadata has no ${COMPOSEFS_DIGEST_KEY}`);
   }
   const digest = asRefusal('digest-malformed', () =>
     openVariant(value, 'ay', `${COMPOSEFS_DIGEST_KEY} of ${what}`),
@@ -105,19 +199,20 @@ export function readDigest(metadata: Vardict, what: string): Uint8Array {
   return digest;
 }
 
+/** Throws `keys-missing` unless there is a key that could verify anything. */
+export function requireUsableKey(keys: readonly PublicKey[]): void {
+  usableKeys(keys, []);
+}
+
 function usableKeys(keys: readonly PublicKey[], warnings: string[]): UsableKey[] {
   const usable: UsableKey[] = [];
   for (const { bytes, line } of keys) {
     const key = decodePublicKey(bytes);
-    if (key !== undefined) usable.push({ line, key });
+    if (key !== undefined) usable.push({ bytes, line, key });
     else warnings.push(`cannot use public key in line ${line}: not a valid ed25519 point`);
   }
   if (usable.length === 0) {
-    throw refused(
-      'keys-missing',
-      `cannot verify any commit: none of ${keys.length} public keys is usable`,
-      'put the public key of the signer into the key file',
-    );
+    throw refused('keys-missing', `cannot verify any commit: none of ${keys.length} public keys is usable`);
   }
   return usable;
 }
@@ -138,7 +233,7 @@ function checkSize(bytes: Uint8Array, what: string): void {
 /** The entries of the right length. */
 function readSignatures(commitmeta: Uint8Array | undefined, what: string, warnings: string[]): Uint8Array[] {
   if (commitmeta === undefined) {
-    throw refused('commitmeta-missing', `cannot verify ${what}: it has no detached metadata`, SIGN_HINT);
+    throw refused('commitmeta-missing', `cannot verify ${what}: it has no detached metadata`);
   }
   checkSize(commitmeta, `detached metadata of ${what}`);
   const entries = asRefusal('commitmeta-malformed', () => {
@@ -146,7 +241,7 @@ function readSignatures(commitmeta: Uint8Array | undefined, what: string, warnin
     return value === undefined ? [] : openVariant(value, 'aay', `${ED25519_SIGNATURES_KEY} of ${what}`);
   });
   if (entries.length === 0) {
-    throw refused('signatures-missing', `cannot verify ${what}: it has no ed25519 signature`, SIGN_HINT);
+    throw refused('signatures-missing', `cannot verify ${what}: it has no ed25519 signature`);
   }
   if (entries.length > MAX_SIGNATURES) {
     throw refused(
@@ -162,16 +257,45 @@ function readSignatures(commitmeta: Uint8Array | undefined, what: string, warnin
   });
 }
 
-const SIGN_HINT = 'sign it with sealroot seal or ostree sign, and pull its detached metadata too';
-
-/** The threshold: the first key, in their order, under which any one signature holds. */
+/**
+ * The threshold: the first key, in their order, under which any one signature holds, and that is neither revoked nor
+ * out of its time. The commit is parsed here, since only it knows its time, and only after a signature held.
+ */
 function findSigner(
   input: VerdictInput,
   keys: readonly UsableKey[],
   signatures: readonly Uint8Array[],
-): UsableKey | undefined {
-  return keys.find(({ key }) =>
-    signatures.some((signature) => verifyWithKey(key, input.commit, signature, input.hasher)),
+  what: string,
+): { commit: Commit; key: PublicKey } {
+  const { revoked, keyLimits } = input.demands ?? NO_DEMANDS;
+  const isRevoked = (key: UsableKey) => revoked.some(({ bytes }) => equalBytes(bytes, key.bytes));
+  const holds = ({ key }: UsableKey) =>
+    signatures.some((signature) => verifyWithKey(key, input.commit, signature, input.hasher));
+  let expired: SealrootError | undefined;
+  for (const candidate of keys) {
+    if (isRevoked(candidate) || !holds(candidate)) continue;
+    const { bytes, line } = candidate;
+    const commit = asRefusal('commit-malformed', () => parseCommit(input.commit));
+    const limit = keyLimits.find(
+      ({ key, notAfter }) => equalBytes(key, bytes) && notAfter < commit.timestamp,
+    );
+    if (limit === undefined) return { commit, key: { bytes, line } };
+    expired ??= refused(
+      'key-expired',
+      `cannot verify ${what}: its timestamp is ${commit.timestamp}, the key in line ${line} counts until ${limit.notAfter}`,
+    );
+  }
+  if (expired !== undefined) throw expired;
+  const former = keys.find((key) => isRevoked(key) && holds(key));
+  if (former !== undefined) {
+    throw refused(
+      'key-revoked',
+      `cannot verify ${what}: the key in line ${former.line}, which signed it, is revoked`,
+    );
+  }
+  throw refused(
+    'signature-none-valid',
+    `cannot verify ${what}: none of ${signatures.length} signatures holds under any of ${keys.length} keys`,
   );
 }
 

@@ -2,8 +2,9 @@
  * What a dracut module adds to the initramfs, compressed: sealroot's beside ostree's own, each against an image with
  * the same kernel modules and neither of them. Trixie's ostree-prepare-root has no composefs and checks no signature.
  */
-import { rename, stat, writeFile } from 'node:fs/promises';
+import { rename, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { ensureTestKeys } from '../../vm-tests/base-disk.ts';
 import { buildInitramfs, installSealedBoot, TREE_PATHS } from '../../vm-tests/initramfs.ts';
 import { ensureTrixie, kernelVersionOf } from '../../vm-tests/os-tree.ts';
 import { withLayer } from '../../vm-tests/tree-layer.ts';
@@ -17,8 +18,7 @@ export async function initramfsRows(prepareRoot: string): Promise<Row[]> {
   const trixie = await ensureTrixie();
   const kernelVersion = await kernelVersionOf(trixie);
   return await withLayer(trixie, async (tree) => {
-    const publicKey = path.join(tree, 'tmp/key.pub');
-    await writeFile(publicKey, `${Buffer.alloc(32, 7).toString('base64')}\n`);
+    const { publicKey } = await ensureTestKeys('trusted');
     await installSealedBoot(tree, { prepareRoot, publicKey });
     const size = async (name: string, options: { add?: string[]; omit?: string[] }): Promise<number> => {
       const output = `/tmp/${name}.img`;

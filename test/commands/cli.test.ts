@@ -14,7 +14,9 @@ const COMMANDS = [
   'image digest',
   'disk create',
   'admin deploy',
+  'admin plan',
   'admin status',
+  'explain',
 ];
 
 describe('sealroot', () => {

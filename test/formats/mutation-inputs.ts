@@ -8,7 +8,7 @@ import { createHash, createPrivateKey, sign } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { concatBytes } from '../../src/formats/bytes.ts';
-import { type ByteString, parseBase64, parseHex, utf8 } from '../../src/formats/encoding.ts';
+import { ascii, type ByteString, parseBase64, parseHex, utf8 } from '../../src/formats/encoding.ts';
 import { encode, makeVariant, type VariantValue } from '../../src/formats/gvariant.ts';
 import {
   COMPOSEFS_DIGEST_KEY,
@@ -23,6 +23,8 @@ export interface BootInputs {
   readonly conf: Uint8Array | null;
   /** The file that `composefs.keypath` names. */
   readonly keys: Uint8Array | null;
+  /** The file beside it. */
+  readonly revoked: Uint8Array | null;
   readonly commit: Uint8Array | null;
   readonly commitmeta: Uint8Array | null;
   readonly checksum: string;
@@ -60,6 +62,7 @@ export const OSTREE_ARGUMENT = 'ostree=/ostree/boot.1/os/0/0';
 export const UNTAMPERED: BootInputs = {
   conf,
   keys: key1,
+  revoked: null,
   commit,
   commitmeta,
   checksum: '76a7b26144caf4962f108093326dd79506af8deab4e887e425865a00949027fb',
@@ -72,6 +75,7 @@ export function applyMutation(mutation: Partial<BootInputs>): BootInputs {
   return {
     conf: mutation.conf === undefined ? UNTAMPERED.conf : mutation.conf,
     keys: mutation.keys === undefined ? UNTAMPERED.keys : mutation.keys,
+    revoked: mutation.revoked ?? UNTAMPERED.revoked,
     commit: mutation.commit === undefined ? UNTAMPERED.commit : mutation.commit,
     commitmeta: mutation.commitmeta === undefined ? UNTAMPERED.commitmeta : mutation.commitmeta,
     checksum: mutation.checksum ?? UNTAMPERED.checksum,
@@ -115,6 +119,20 @@ export function commitWithDigest(value: VariantValue | undefined): Uint8Array {
   if (value === undefined) metadata.delete(COMPOSEFS_DIGEST_KEY);
   else metadata.set(COMPOSEFS_DIGEST_KEY, value);
   return encodeCommit({ ...parsed, metadata });
+}
+
+/** The commit with other values in its metadata, and of another time, signed. */
+export function signedWith(
+  entries: Readonly<Record<string, VariantValue | undefined>>,
+  timestamp?: bigint,
+): Pick<BootInputs, 'commit' | 'commitmeta' | 'checksum'> {
+  const parsed = parseCommit(commit);
+  const metadata = new Map(parsed.metadata);
+  for (const [key, value] of Object.entries(entries)) {
+    if (value === undefined) metadata.delete(ascii(key));
+    else metadata.set(ascii(key), value);
+  }
+  return signed(encodeCommit({ ...parsed, metadata, timestamp: timestamp ?? parsed.timestamp }));
 }
 
 /** A commit whose bytes and name changed together, under the signature of the original. */

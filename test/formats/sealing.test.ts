@@ -11,7 +11,7 @@ import {
   requireSameDigest,
   signatureNames,
   statedDigest,
-  withDigest,
+  withSeal,
   withSignatures,
   withUnsignedEntries,
 } from '../../src/formats/sealing.ts';
@@ -37,9 +37,9 @@ function codeOf(operation: () => unknown): string {
 }
 
 describe('statedDigest()', () => {
-  it('reads back what withDigest() put last into the metadata, and changes nothing else', () => {
+  it('reads back what withSeal() put last into the metadata, and changes nothing else', () => {
     const digest = new Uint8Array(32).fill(7);
-    const sealed = withDigest(COMMIT, digest);
+    const sealed = withSeal(COMMIT, digest);
     expect(statedDigest(COMMIT, 'commit')).toBeUndefined();
     expect(statedDigest(sealed, 'commit')).toEqual(digest);
     expect([...sealed.metadata.keys()]).toEqual(['version', COMPOSEFS_DIGEST_KEY]);

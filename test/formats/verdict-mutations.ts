@@ -8,6 +8,7 @@ import { ascii, base64, utf8 } from '../../src/formats/encoding.ts';
 import { encode, makeVariant } from '../../src/formats/gvariant.ts';
 import { ED25519_SIGNATURES_KEY } from '../../src/formats/ostree-objects.ts';
 import { CMDLINE, KEYS, POLICY } from './configuration-mutations.ts';
+import { DEMANDS } from './demand-mutations.ts';
 import {
   anythingSignature,
   appended,
@@ -370,5 +371,6 @@ export const MUTATIONS: readonly Mutation[] = [
   ...SIGNATURE,
   ...KEYS,
   ...POLICY,
+  ...DEMANDS,
   ...CMDLINE,
 ];

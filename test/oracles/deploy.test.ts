@@ -4,13 +4,14 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPartitionedImage, MIB, makeExt4, planLayout } from '../../src/adapters/disk-image.ts';
 import { mountImagePart } from '../../src/adapters/mount-namespace.ts';
 import { openSysroot } from '../../src/adapters/sysroot.ts';
 import { adminDeploy } from '../../src/commands/admin-deploy.ts';
+import { adminPlan } from '../../src/commands/admin-plan.ts';
 import { adminStatus } from '../../src/commands/admin-status.ts';
 import { refused } from '../../src/formats/errors.ts';
 import { makeSealedRepo, REF, type SealedRepo } from './sealed-repo.ts';
@@ -103,17 +104,30 @@ describe('sealroot admin deploy', () => {
     });
   });
 
+  it('refuses a repository whose file objects are not the files themselves', async () => {
+    const config = join(root, 'ostree/repo/config');
+    const original = readFileSync(config, 'utf8');
+    writeFileSync(config, original.replace('mode=bare\n', 'mode=bare-user\n'));
+    try {
+      await expect(adminDeploy(options())).rejects.toMatchObject({
+        code: 'repo-mode-unsupported',
+        message: `cannot deploy from ${root}/ostree/repo: its mode is bare-user, expected bare`,
+      });
+    } finally {
+      writeFileSync(config, original);
+    }
+  });
+
   it('releases the lock after a refusal', async () => {
     await expect(adminDeploy(options())).rejects.toThrow();
-    let waited = false;
     const again = await openSysroot(root, {
       lock: true,
+      // Thrown, since nobody would end the wait that follows.
       onWait: () => {
-        waited = true;
+        throw new Error('the lock is still held');
       },
     });
     again.close();
-    expect(waited).toBe(false);
   });
 });
 
@@ -155,6 +169,16 @@ describe('Sysroot.deploy()', () => {
     }
   });
 
+  it('refuses a sysroot that is not locked', async () => {
+    const sysroot = await openSysroot(root);
+    try {
+      const options = { os: 'debian', checksum: sealed.commit, refspec: REF, kernelArguments: undefined };
+      expect(() => sysroot.deploy(options)).toThrow(expect.objectContaining({ code: 'sysroot-not-locked' }));
+    } finally {
+      sysroot.close();
+    }
+  });
+
   it('hands the kernel arguments on, without ostree=', async () => {
     const sysroot = await openSysroot(root);
     expect(sysroot.inheritedKernelArguments('debian')).toEqual(['root=LABEL=root', 'first']);
@@ -187,5 +211,29 @@ describe('sealroot admin status', () => {
     const { deployments } = await adminStatus({ sysroot: root, pubkeys: [sealed.otherKey] });
     expect(deployments[0]?.signature).toMatchObject({ state: 'refused', code: 'signature-none-valid' });
     expect(deployments[0]?.digest).toBe(sealed.digest);
+  });
+});
+
+describe('sealroot admin plan', () => {
+  const plan = (deployment: string, key = sealed.publicKey) =>
+    adminPlan({ sysroot: root, deployment, pubkeys: [key] });
+
+  it('refuses what the boot would: a deployment without an image, a signer that nobody trusts', async () => {
+    await expect(plan(`${sealed.commit}.0`)).rejects.toMatchObject({
+      kind: 'refused',
+      code: 'image-missing',
+    });
+    await expect(plan(sealed.commit, sealed.otherKey)).rejects.toMatchObject({
+      code: 'signature-none-valid',
+    });
+  });
+
+  it('names a deployment that is not there', async () => {
+    for (const name of [`${sealed.commit}.7`, 'debian']) {
+      await expect(plan(name)).rejects.toMatchObject({
+        code: 'deployment-missing',
+        message: `cannot plan the boot of ${name}: there is no such deployment`,
+      });
+    }
   });
 });

@@ -2,18 +2,25 @@
  * The dracut module against the real dracut: the initramfs of the real tree holds what a sealed boot needs and
  * nothing that weakens it, and one that could not boot sealed is not built at all.
  */
+import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildPrepareRoot } from '../../initrd/build.ts';
 import { CACHE_DIR } from '../../tools/cache.ts';
 import { runHere, runIn } from '../../tools/chroots.ts';
 import { buildInitramfs, installSealedBoot, TREE_PATHS } from '../../vm-tests/initramfs.ts';
 import { ensureTrixie, kernelVersionOf } from '../../vm-tests/os-tree.ts';
 import { withLayer } from '../../vm-tests/tree-layer.ts';
 
-/** 32 bytes in base64; dracut does not ask whether they are on the curve. */
-const KEY = `${Buffer.alloc(32, 7).toString('base64')}\n`;
+const KEY = publicKey();
+const OTHER_KEY = publicKey();
+
+function publicKey(): string {
+  const der = generateKeyPairSync('ed25519').publicKey.export({ format: 'der', type: 'spki' });
+  return `${der.subarray(-32).toString('base64')}\n`;
+}
 const OSTREE_CONF = 'usr/lib/ostree/prepare-root.conf';
 const OSTREE_ETC_CONF = 'etc/ostree/prepare-root.conf';
 
@@ -27,7 +34,7 @@ type Changes = Readonly<Record<string, string | undefined>>;
 async function inTree<T>(changes: Changes, action: (tree: string) => Promise<T>): Promise<T> {
   return await withLayer(await ensureTrixie(), async (tree) => {
     await installSealedBoot(tree, {
-      prepareRoot: path.join(CACHE_DIR, 'initrd/sealroot-prepare-root'),
+      prepareRoot: await buildPrepareRoot(),
       publicKey: path.join(scratch, 'key.pub'),
     });
     for (const [name, text] of Object.entries(changes)) {
@@ -90,7 +97,7 @@ describe('50sealroot builds an initramfs', () => {
   it('with verifier, policy, key, unit and kernel modules, and without a way around them', async () => {
     const { links, policy, binary } = await build({}, { add: ['ostree'] });
     const names = [...links.keys()];
-    expect(binary).toEqual(readFileSync(path.join(CACHE_DIR, 'initrd/sealroot-prepare-root')));
+    expect(binary).toEqual(readFileSync(await buildPrepareRoot()));
     expect(policy).toBe('[composefs]\nenabled=signed\n[sysroot]\nreadonly=true\n');
     expect(names).toContain(TREE_PATHS.key);
     for (const module of ['erofs', 'overlay', 'loop']) {
@@ -117,7 +124,7 @@ describe('50sealroot builds an initramfs', () => {
       [OSTREE_CONF]: '[composefs]\nenabled=verity',
       [OSTREE_ETC_CONF]: '[composefs]\nenabled = signed\r\nkeypath=/etc/other.key\n',
       'etc/other.key': KEY,
-      'etc/other.key.revoked': KEY,
+      'etc/other.key.revoked': OTHER_KEY,
     };
     const { policy, links } = await build(changes, { only: ['sealroot'] });
     expect(policy).toBe(
@@ -130,25 +137,54 @@ describe('50sealroot builds an initramfs', () => {
   });
 });
 
+describe('50sealroot and a policy that permits a shell', () => {
+  it('leaves the failure units as they are, but nothing that opens one without a failure', async () => {
+    const policy = '[composefs]\nenabled=signed\n[sealroot]\nshell=true\n';
+    const { links } = await build({ [TREE_PATHS.policy]: policy }, { only: ['sealroot'] });
+    expect([...links.keys()].filter((name) => name.endsWith('50-sealroot.conf'))).toEqual([]);
+    expect(links.get('etc/systemd/system/debug-shell.service')).toBe('/dev/null');
+    expect(links.get('etc/systemd/system-generators/systemd-debug-generator')).toBe('/dev/null');
+  });
+});
+
 describe('50sealroot fails the build and leaves no image', () => {
   const rows: readonly (readonly [name: string, changes: Changes, expected: string])[] = [
-    ['without a key', { [TREE_PATHS.key]: undefined }, `no ed25519 public key in /${TREE_PATHS.key}`],
-    ['with an empty key file', { [TREE_PATHS.key]: '' }, 'no ed25519 public key'],
+    [
+      'without a key',
+      { [TREE_PATHS.key]: undefined },
+      `keys-missing: cannot read /${TREE_PATHS.key}: ENOENT`,
+    ],
+    ['with an empty key file', { [TREE_PATHS.key]: '' }, 'keys-missing: '],
     [
       'with a key of 31 bytes',
       { [TREE_PATHS.key]: `${Buffer.alloc(31).toString('base64')}\n` },
-      'no ed25519',
+      'keys-missing: ',
+    ],
+    [
+      'with a key that is no point of the curve',
+      { [TREE_PATHS.key]: `${Buffer.alloc(32, 2).toString('base64')}\n` },
+      'keys-missing: ',
+    ],
+    [
+      'with a revoked key that is none',
+      { [`${TREE_PATHS.key}.revoked`]: '# none yet\n' },
+      'revoked-malformed: ',
+    ],
+    [
+      'with an unknown key in [sealroot]',
+      { [TREE_PATHS.policy]: '[composefs]\nenabled=signed\n[sealroot]\non-fail=reboot\n' },
+      'policy-malformed: cannot read ',
     ],
     ['without a policy', { [TREE_PATHS.policy]: undefined }, 'no policy'],
     [
       'with an unsealed policy',
       { [TREE_PATHS.policy]: '[composefs]\nenabled=verity\n' },
-      'composefs.enabled=verity, expected signed',
+      'policy-not-sealed: cannot boot by ',
     ],
     [
       'with the key of another group',
       { [TREE_PATHS.policy]: '[root]\nenabled=signed\n[composefs]\n' },
-      'composefs.enabled=(unset)',
+      'composefs.enabled is not set',
     ],
     ['without the verifier', { [TREE_PATHS.prepareRoot]: undefined }, 'sealroot-prepare-root is missing'],
     ['without the unit', { [TREE_PATHS.unit]: undefined }, 'sealroot-prepare-root.service is missing'],

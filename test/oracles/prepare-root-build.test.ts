@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -62,6 +62,35 @@ describe('npm run build:initrd', () => {
     expect(headers).toContain('LOAD');
     expect(headers).not.toContain('INTERP');
     expect(headers).not.toContain('DYNAMIC');
+  });
+
+  it('names the compiler that is not installed', () => {
+    const tools = join(elsewhere, 'no compiler');
+    mkdirSync(tools);
+    for (const name of ['flock', 'sh', 'cat', 'node']) {
+      const path = execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim();
+      symlinkSync(path, join(tools, name));
+    }
+    const build = () =>
+      execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
+        cwd: project,
+        env: { ...process.env, PATH: tools },
+        stdio: 'pipe',
+      });
+    expect(build).toThrow(/cannot run gcc: spawn gcc ENOENT.*install build-essential and musl-tools/s);
+  });
+
+  it('shows what the compiler says', async () => {
+    const quickjs = join(elsewhere, 'broken sources');
+    cpSync(await quickjsSource(), quickjs, { recursive: true });
+    appendFileSync(join(quickjs, 'cutils.c'), '#error broken on purpose\n');
+    const build = () =>
+      execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
+        cwd: project,
+        env: { ...process.env, QUICKJS_SOURCE: quickjs },
+        stdio: 'pipe',
+      });
+    expect(build).toThrow(/cannot run gcc: .*#error broken on purpose/s);
   });
 
   it('refuses sources of another version', () => {

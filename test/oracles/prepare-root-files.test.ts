@@ -334,6 +334,15 @@ describe('what is said, and where', () => {
     );
   });
 
+  it.each([
+    ['its own root', ['/']],
+    ['two physical roots', ['/sysroot', '/sysroot']],
+  ])('refuses to use %s', async (_, args) => {
+    rig = makeRig(binary);
+    const { status, stderr } = await rig.run('socket', args);
+    expect([status, codeOf(stderr)]).toEqual([1, 'usage']);
+  });
+
   it('exits 4 when the system fails', async () => {
     rig = makeRig(binary);
     rmSync(join(rig.folder, 'usr/lib/sealroot/prepare-root.conf'));

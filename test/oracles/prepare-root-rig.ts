@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { refusalOf } from '../../src/formats/refusals.ts';
 import { type BootInputs, UNTAMPERED, vector } from '../formats/mutation-inputs.ts';
 
 export interface RigRun {
@@ -37,12 +38,13 @@ mount --bind "$1" "$1"
 mount --bind "$1/sysroot" "$1/sysroot"
 mount -t proc proc "$1/proc"
 mount --bind "$1/cmdline" "$1/proc/cmdline"
+root=$1; kind=$2; shift 2
 before=$(cat /proc/self/mountinfo)
 set +e
-case $2 in
-    socket) chroot "$1" /sealroot-prepare-root /sysroot ;;
-    file) chroot "$1" /sealroot-prepare-root /sysroot 2>"$1/stderr"; status=$?; cat "$1/stderr" >&2; (exit $status) ;;
-    closed) chroot "$1" /sealroot-prepare-root /sysroot 2>&- ;;
+case $kind in
+    socket) chroot "$root" /sealroot-prepare-root "$@" ;;
+    file) chroot "$root" /sealroot-prepare-root "$@" 2>"$root/stderr"; status=$?; cat "$root/stderr" >&2; (exit $status) ;;
+    closed) chroot "$root" /sealroot-prepare-root "$@" 2>&- ;;
 esac
 status=$?
 test "$before" = "$(cat /proc/self/mountinfo)" || exit 99
@@ -55,9 +57,9 @@ export interface Rig {
   readonly sysroot: string;
   readonly deployment: string;
   /** A path in the physical root's object store. */
-  object(type: string): string;
-  /** `stderr`: what standard error is: a socket as the journal's, a file, or nothing. */
-  run(stderr?: 'socket' | 'file' | 'closed'): Promise<RigRun>;
+  object(type: string, checksum?: string): string;
+  /** `stderr`: what standard error is: a socket as the journal's, a file, or nothing. `/sysroot` is the one argument. */
+  run(stderr?: 'socket' | 'file' | 'closed', args?: readonly string[]): Promise<RigRun>;
   remove(): void;
 }
 
@@ -67,12 +69,13 @@ export function makeRig(binary: string, inputs: BootInputs = UNTAMPERED): Rig {
   const sysroot = join(folder, 'sysroot');
   const deployment = join(sysroot, 'ostree/deploy/os/deploy', `${inputs.checksum}.0`);
   const { checksum } = inputs;
-  const object = (type: string) =>
-    join(sysroot, 'ostree/repo/objects', checksum.slice(0, 2), `${checksum.slice(2)}.${type}`);
+  const object = (type: string, of = checksum) =>
+    join(sysroot, 'ostree/repo/objects', of.slice(0, 2), `${of.slice(2)}.${type}`);
   for (const name of ['proc', 'run', 'dev']) mkdirSync(join(folder, name), { recursive: true });
   put(join(folder, 'cmdline'), inputs.cmdline);
   put(join(folder, 'usr/lib/sealroot/prepare-root.conf'), inputs.conf);
   put(join(folder, 'etc/ostree/initramfs-root-binding.key'), inputs.keys);
+  put(join(folder, 'etc/ostree/initramfs-root-binding.key.revoked'), inputs.revoked);
   put(join(folder, 'dev/console'), '');
   copyFileSync(binary, join(folder, 'sealroot-prepare-root'));
   chmodSync(join(folder, 'sealroot-prepare-root'), 0o755);
@@ -91,9 +94,23 @@ export function makeRig(binary: string, inputs: BootInputs = UNTAMPERED): Rig {
     sysroot,
     deployment,
     object,
-    run: (stderr = 'socket') => runIn(folder, stderr),
+    run: (stderr = 'socket', args = ['/sysroot']) => runIn(folder, stderr, args),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+/** One more deployment, of a commit of its own, as complete as the first. */
+export function addDeployment(
+  rig: Rig,
+  { checksum, commit, commitmeta }: Pick<BootInputs, 'checksum' | 'commit' | 'commitmeta'>,
+  os = 'os',
+): { checksum: string; path: string } {
+  const path = join(rig.sysroot, 'ostree/deploy', os, 'deploy', `${checksum}.0`);
+  mkdirSync(join(path, 'etc'), { recursive: true });
+  put(join(path, '.ostree.cfs'), vector('one.cfs'));
+  put(rig.object('commit', checksum), commit);
+  put(rig.object('commitmeta', checksum), commitmeta);
+  return { checksum, path };
 }
 
 /** Writes a file and the directories above it; null writes nothing. */
@@ -102,8 +119,9 @@ export function put(path: string, content: Uint8Array | string | null): void {
   if (content !== null) writeFileSync(path, content);
 }
 
-function runIn(folder: string, stderr: string): Promise<RigRun> {
-  const args = ['--mount', '--propagation', 'private', 'sh', '-c', SCRIPT, 'sh', folder, stderr];
+function runIn(folder: string, stderr: string, programArgs: readonly string[]): Promise<RigRun> {
+  const shell = ['sh', '-c', SCRIPT, 'sh', folder, stderr, ...programArgs];
+  const args = ['--mount', '--propagation', 'private', ...shell];
   return new Promise((resolve, reject) => {
     execFile('unshare', args, { timeout: 60_000 }, (error, stdout, errors) => {
       if (error !== null && typeof error.code !== 'number') {
@@ -132,5 +150,6 @@ export function codeOf(text: string): string {
   if (last !== '' || errors.length !== 1 || match?.[1] === undefined) {
     throw new Error(`not exactly one error line: ${JSON.stringify(text)}`);
   }
+  if (refusalOf(match[1]) === undefined) throw new Error(`no refusal of the table: ${match[1]}`);
   return match[1];
 }

@@ -19,6 +19,7 @@ const EXPECTED = { commit: 'c'.repeat(64), digest: 'd'.repeat(64) };
 const MOUNTED = `[  114.07] sealroot-prepare-root[295]: sealroot-prepare-root: mounted ${EXPECTED.commit} (digest ${EXPECTED.digest}, key line 1)\n`;
 const ERROR =
   '[  15.6] sealroot-prepare-root[295]: sealroot-prepare-root: error: image-missing: cannot open it: ENOENT; deploy again\n';
+const ENTRY = '[  15.6] sealroot-prepare-root[295]: refused: image-missing: cannot open it: ENOENT\n';
 const STATUS =
   '[  15.7] systemd[1]: sealroot-prepare-root.service: Main process exited, code=exited, status=1/FAILURE\n';
 const NO_SHELL = 'sealroot: the boot has failed and a sealed initramfs opens no shell: poweroff\n';
@@ -99,7 +100,7 @@ describe('requireSystemBooted()', () => {
 });
 
 describe('requireSystemRefused()', () => {
-  const REFUSED = ERROR + STATUS + NO_SHELL;
+  const REFUSED = ERROR + ENTRY + STATUS + NO_SHELL;
   it('accepts the code, exit status 1 and the end without a shell', () =>
     requireSystemRefused(guest(REFUSED), 'image-missing'));
   it.each([
@@ -108,7 +109,8 @@ describe('requireSystemRefused()', () => {
     ['a switch-root on the console', guest(REFUSED + SWITCHED), 'switch-root'],
     ['a word from the real root', guest(REFUSED, { event: 'started' }), 'switch-root'],
     ['done', guest(REFUSED, DONE), 'done after a refusal'],
-    ['another end', guest(ERROR + STATUS), 'did not end as a refused one should'],
+    ['no entry in the journal', guest(ERROR + STATUS + NO_SHELL), 'the journal has no entry'],
+    ['another end', guest(ERROR + ENTRY + STATUS), 'did not end as a refused one should'],
     ['another code', guest(REFUSED.replace('image-missing', 'image-unsafe')), 'refused with image-unsafe'],
   ])('rejects %s', (_title, machine, fact) =>
     expect(() => requireSystemRefused(machine, 'image-missing')).toThrow(fact));

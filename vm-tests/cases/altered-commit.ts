@@ -16,7 +16,7 @@ import {
   parseCommit,
   parseCommitMeta,
 } from '../../src/formats/ostree-objects.ts';
-import { withDigest, withSignatures } from '../../src/formats/sealing.ts';
+import { withSeal, withSignatures } from '../../src/formats/sealing.ts';
 import { BACKDOOR, imageWithBackdoor } from '../another-image.ts';
 import { ensureBaseDisk } from '../base-disk.ts';
 import type { VmCase } from '../case.ts';
@@ -38,7 +38,7 @@ export default {
     const image = imageWithBackdoor(disk.read(refusal.imagePath));
     const digest = verityDigest(image, nodeHasher);
     const original = disk.read(refusal.commitPath);
-    const altered = encodeCommit(withDigest(parseCommit(original), digest));
+    const altered = encodeCommit(withSeal(parseCommit(original), digest));
     const commit = createHash('sha256').update(altered).digest('hex');
     assert.notEqual(commit, base.commit);
     const oldMeta = disk.read(refusal.commitMetaPath);

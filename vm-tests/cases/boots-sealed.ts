@@ -24,17 +24,25 @@ echo etc >/etc/sealroot-probe
 echo var >/var/lib/sealroot-probe
 capture status ostree admin status
 capture keys cat /run/sealroot/keys
+capture policy cmp /run/sealroot/prepare-root.conf /usr/lib/sealroot/prepare-root.conf
+capture booted cat /run/sealroot/booted.json
 capture objects sh -c 'find /sysroot/ostree/repo/objects -name "*.file" -type f -print0 | xargs -0 cat | wc -c'
 capture failed systemctl list-units --failed --plain --no-legend
 exit 0
 `;
 
-async function boot(context: CaseContext, base: BaseDisk, disk: string, name: string): Promise<Machine> {
+async function boot(
+  context: CaseContext,
+  base: BaseDisk,
+  disk: string,
+  name: string,
+  kernelArguments = base.kernelArguments,
+): Promise<Machine> {
   const machine = await startSystem(context, base, {
     name,
     disk: { file: disk, format: 'raw', writes: 'keep' },
     // At this level systemd-shutdown tells how it left the file systems.
-    commandLine: [base.kernelArguments, ...SYSTEM_ARGUMENTS, 'loglevel=7'].join(' '),
+    commandLine: [kernelArguments, ...SYSTEM_ARGUMENTS, 'loglevel=7'].join(' '),
     script: SCRIPT,
   });
   await machine.waitForEnd(SYSTEM_BOOT_SECONDS);
@@ -64,6 +72,14 @@ function requireWholeSystem(machine: Machine, base: BaseDisk): void {
   for (const writable of ['/etc', '/var', '/boot']) assert.ok(optionsOf(mounts, writable).includes('rw'));
   assert.match(captured(machine, 'status').output, new RegExp(`^\\* ${OS_NAME} ${base.commit}\\.0$`, 'm'));
   assert.match(captured(machine, 'keys').output, /^[A-Za-z0-9+/]{43}=\n$/);
+  assert.equal(captured(machine, 'policy').status, 0);
+  const booted = JSON.parse(captured(machine, 'booted').output);
+  assert.equal(booted.commit, base.commit);
+  assert.equal(booted.digest, base.digest);
+  assert.deepEqual(booted.passedOver, []);
+  assert.deepEqual(Object.keys(booted.microseconds), ['policy', 'verdict', 'image', 'mounts']);
+  for (const part of Object.values(booted.microseconds))
+    assert.ok(Number(part) > 0, `a phase took ${part} us`);
   const { status, output } = captured(machine, 'objects');
   assert.equal(status, 0, `an object cannot be read: ${output}`);
   assert.ok(Number(output) > 100_000_000, `only ${output} bytes of objects`);
@@ -82,11 +98,15 @@ export default {
       requireWholeSystem(machine, base);
       assert.notEqual(captured(machine, 'persisted').status, 0, 'the probe was there before the first boot');
     });
-    await context.step('the second boot finds /etc and /var as the first left them', async () => {
-      const machine = await boot(context, base, disk, 'second');
-      requireWholeSystem(machine, base);
-      assert.equal(captured(machine, 'persisted').output, 'etc\nvar\n');
-    });
+    await context.step(
+      'the second, with ostree=latest, finds /etc and /var as the first left them',
+      async () => {
+        const latest = base.kernelArguments.replace(/\bostree=\S+/, 'ostree=latest');
+        const machine = await boot(context, base, disk, 'second', latest);
+        requireWholeSystem(machine, base);
+        assert.equal(captured(machine, 'persisted').output, 'etc\nvar\n');
+      },
+    );
     await context.step('the file system was left clean', () => {
       const said = execFileSync('e2fsck', ['-fn', `${disk}?offset=${base.rootOffset}`], { encoding: 'utf8' });
       assert.doesNotMatch(said, /recovering journal|not cleanly unmounted/i);

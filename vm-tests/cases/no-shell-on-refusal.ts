@@ -7,8 +7,9 @@ import { strict as assert } from 'node:assert';
 import { ensureBaseDisk } from '../base-disk.ts';
 import type { VmCase } from '../case.ts';
 import { file } from '../cpio.ts';
+import { POLICY_PATH } from '../fast-boot.ts';
 import { requireSystemRefused } from '../outcome.ts';
-import { SystemRefusalCase } from '../refusal.ts';
+import { SEALED_POLICY, SystemRefusalCase } from '../refusal.ts';
 import { SYSTEM_BOOT_SECONDS } from '../system-boot.ts';
 
 /** Arguments that ask for a shell after a failure; none keeps an untampered system from booting. */
@@ -45,6 +46,17 @@ export default {
       commandLine: (line: string) => `${HOSTILE.join(' ')} ${line.replace('rd.shell=0 ', '')}`,
     };
     await refusal.systemBootsUntampered(change);
+    await context.step('rd.break ends the boot as the policy says, and no shell answers', async () => {
+      const machine = await refusal.startSystem('break', {
+        commandLine: (line) => `rd.break ${line.replace('rd.emergency=poweroff', 'rd.emergency=halt')}`,
+        initramfsFiles: [file(POLICY_PATH, `${SEALED_POLICY}[sealroot]\non-failure=poweroff\n`)],
+      });
+      await machine.waitForConsole('opens no shell: poweroff', SYSTEM_BOOT_SECONDS);
+      machine.type(TYPED);
+      await machine.waitForEnd(SYSTEM_BOOT_SECONDS);
+      assert.ok(!machine.console.includes(SHELL_ANSWER), 'a shell answered');
+      assert.ok(!machine.events.some(({ event }) => event === 'started'), 'the system was started');
+    });
     refusal.disk.remove(refusal.imagePath);
     await context.step('without what the sealed initramfs does about it, a shell is offered', async () => {
       const machine = await refusal.startSystem('with-a-shell', { ...change, initramfsFiles: SHELL_ALLOWED });

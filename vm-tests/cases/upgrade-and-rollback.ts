@@ -61,8 +61,28 @@ const LOOK = `${PROVE_ROOT}
 capture mark cat ${MARK}
 capture cmdline cat /proc/cmdline
 capture status sealroot admin status --json
+booted=$(ostree admin status | sed -n 's/^\\* .* //p')
+capture plan sealroot admin plan "$booted"
+capture boot-plan /usr/lib/sealroot/sealroot-prepare-root --plan /sysroot
 exit 0
 `;
+
+/** What the boot has noted, and that host and initramfs plan the same. */
+function requirePlanned(machine: Machine, { commit, digest }: SealedCommit): void {
+  const booted = statusOf(machine).deployments.find((one) => one.booted);
+  assert.equal(booted?.commit, commit);
+  assert.equal(booted?.boot?.commit, commit);
+  const [ours, theirs] = [captured(machine, 'plan'), captured(machine, 'boot-plan')];
+  assert.equal(ours.status, 0, ours.output);
+  assert.equal(
+    ours.output.replace(/^.*warning: .*\n/gm, ''),
+    theirs.output.replace(/^.*warning: .*\n/gm, ''),
+  );
+  const plan = JSON.parse(theirs.output.slice(theirs.output.indexOf('{')));
+  assert.equal(plan.commit, commit);
+  assert.equal(plan.digest, digest);
+  assert.ok(plan.steps.some(({ step }: { step: string }) => step === 'create-root'));
+}
 
 interface Status {
   deployments: {
@@ -72,6 +92,7 @@ interface Status {
     digest: string;
     imageDigest: string;
     signature: { state: string };
+    boot?: { commit: string };
   }[];
 }
 
@@ -156,7 +177,7 @@ function bootEntries(disk: Ext4Image): string[] {
 
 export default {
   title: 'a sealed system deploys its next commit, boots it, and goes back',
-  deadlineSeconds: 3600,
+  deadlineSeconds: 5400,
   async run(context) {
     const update = await ensureUpdateDisk();
     const disk = path.join(context.folder, 'disk.raw');
@@ -189,8 +210,7 @@ export default {
         expected: update.next,
       });
       assert.equal(captured(machine, 'mark').output, `${NEXT_MARK}\n`);
-      const booted = statusOf(machine).deployments.find((one) => one.booted);
-      assert.equal(booted?.commit, update.next.commit);
+      requirePlanned(machine, update.next);
     });
     await context.step('the previous entry still boots what was before', async () => {
       const machine = await boot(context, update, disk, {
@@ -200,8 +220,7 @@ export default {
         expected: update.first,
       });
       assert.notEqual(captured(machine, 'mark').status, 0);
-      const booted = statusOf(machine).deployments.find((one) => one.booted);
-      assert.equal(booted?.commit, update.first.commit);
+      requirePlanned(machine, update.first);
     });
   },
 } satisfies VmCase;

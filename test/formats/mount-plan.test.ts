@@ -1,14 +1,21 @@
 /** The mount table as data: complete, in order, and the same whatever a caller could wish to weaken. */
 
 import { describe, expect, it } from 'vitest';
-import { type MountFacts, type MountStep, planMounts } from '../../initrd/plan.ts';
-import { ascii, type ByteString, hex, toByteString } from '../../src/formats/encoding.ts';
+import { ascii, type ByteString, hex, toByteString, utf8 } from '../../src/formats/encoding.ts';
 import { decode } from '../../src/formats/gvariant.ts';
+import { type MountFacts, type MountStep, planMounts } from '../../src/formats/mount-plan.ts';
+import { parsePolicy } from '../../src/formats/policy.ts';
 
 const DEPLOYMENT = `ostree/deploy/debian/deploy/${'ab'.repeat(32)}.1` as ByteString;
 
+const POLICY = parsePolicy(utf8('[composefs]\nenabled=signed\nkeypath=/etc/key\n'));
+
 const FACTS: MountFacts = {
-  policy: { sealed: true, keypath: ascii('/etc/key'), sysrootReadonly: true },
+  trust: {
+    policy: POLICY,
+    files: { policy: new Uint8Array([4, 5, 6]), keys: new Uint8Array([1, 2, 3]), revoked: undefined },
+  },
+  kernel: undefined,
   root: ascii('/sysroot'),
   deployment: DEPLOYMENT,
   stateroot: ascii('debian'),
@@ -17,7 +24,6 @@ const FACTS: MountFacts = {
   rootBlockDevice: { major: 254, minor: 2 },
   hasBootEntries: true,
   mountsVar: false,
-  keys: new Uint8Array([1, 2, 3]),
 };
 
 /** One line a step; contents as hex. */
@@ -38,7 +44,7 @@ function plan(facts: Partial<MountFacts> = {}): string[] {
 }
 
 function withReadonly(sysrootReadonly: boolean): Partial<MountFacts> {
-  return { policy: { ...FACTS.policy, sysrootReadonly } };
+  return { trust: { ...FACTS.trust, policy: { ...POLICY, sysrootReadonly } } };
 }
 
 describe('planMounts()', () => {
@@ -59,6 +65,7 @@ describe('planMounts()', () => {
       'make-link /run/systemd/volatile-root /dev/block/254:2',
       'make-directory /run/sealroot 755',
       'write-file /run/sealroot/keys <010203> 444',
+      'write-file /run/sealroot/prepare-root.conf <040506> 444',
       'write-file /run/ostree-booted <626163> 644',
       'detach /sysroot',
       'attach root /sysroot',
@@ -78,6 +85,13 @@ describe('planMounts()', () => {
 
   it('leaves /boot alone without boot loader entries on the physical root', () => {
     expect(plan({ hasBootEntries: false }).filter((line) => line.includes('boot '))).toEqual([]);
+  });
+
+  it('records the revoked keys too, if there are any', () => {
+    const files = { ...FACTS.trust.files, revoked: new Uint8Array([7, 8, 9]) };
+    expect(plan({ trust: { policy: POLICY, files } })).toContain(
+      'write-file /run/sealroot/keys.revoked <070809> 444',
+    );
   });
 
   it('names no device when there is none to name', () => {

@@ -10,9 +10,9 @@
  *   /boot                bind of the physical /boot, if the boot loader's entries are there and the tree has /boot
  */
 
-import { encodeBootRecord } from '../src/formats/boot-record.ts';
-import { ascii, type ByteString } from '../src/formats/encoding.ts';
-import type { Policy } from '../src/formats/policy.ts';
+import { encodeBootRecord } from './boot-record.ts';
+import { ascii, type ByteString } from './encoding.ts';
+import type { Policy } from './policy.ts';
 
 /** Mounts that exist before they are attached. */
 export type CloneName = 'etc' | 'var' | 'sysroot' | 'boot' | 'os-var';
@@ -42,6 +42,8 @@ export type MountStep =
       readonly below: MountName;
       readonly path: ByteString;
     }
+  /** Below another mount must be this directory, without a link on the way. */
+  | { readonly step: 'require-modules'; readonly below: MountName; readonly path: ByteString }
   | { readonly step: 'detach'; readonly path: ByteString }
   | { readonly step: 'propagate-one-way'; readonly path: ByteString }
   | { readonly step: 'make-link'; readonly path: ByteString; readonly target: ByteString }
@@ -55,8 +57,17 @@ export type MountStep =
 /** What a bind mount allows; `inherited`: what the mount that it is made of allows. */
 export type Access = 'read-only' | 'writable' | 'inherited';
 
+/** Of the initramfs, as they are: what the next deployment will be judged by. */
+export interface TrustFiles {
+  readonly policy: Uint8Array;
+  readonly keys: Uint8Array;
+  readonly revoked: Uint8Array | undefined;
+}
+
 export interface MountFacts {
-  readonly policy: Policy;
+  readonly trust: { readonly policy: Policy; readonly files: TrustFiles };
+  /** The release whose modules the tree has to hold; undefined: not asked. */
+  readonly kernel: ByteString | undefined;
   /** Where the physical root is mounted, `/sysroot`; the new root takes its place. */
   readonly root: ByteString;
   /** Below the physical root: `ostree/deploy/OS/deploy/CHECKSUM.SERIAL`. */
@@ -71,8 +82,6 @@ export interface MountFacts {
   readonly hasBootEntries: boolean;
   /** The initramfs asks for /var to be mounted here and not after the switch (ostree's own marker). */
   readonly mountsVar: boolean;
-  /** The key file of the initramfs as it is. */
-  readonly keys: Uint8Array;
 }
 
 const RUN_OSTREE = ascii('/run/ostree');
@@ -86,8 +95,8 @@ export function planMounts(facts: MountFacts): MountStep[] {
 }
 
 /** The root, not attached anywhere. A failure up to the end of this leaves the image's mount at most. */
-function prepare({ root }: MountFacts): MountStep[] {
-  return [
+function prepare({ root, kernel }: MountFacts): MountStep[] {
+  const steps: MountStep[] = [
     { step: 'make-directory', path: RUN_OSTREE, mode: 0o755 },
     { step: 'make-directory', path: RUN_OSTREE_PRIVATE, mode: 0 },
     { step: 'make-directory', path: IMAGE_MOUNT, mode: 0o700 },
@@ -97,6 +106,10 @@ function prepare({ root }: MountFacts): MountStep[] {
     { step: 'create-root', image: IMAGE_MOUNT, objects: join(root, 'ostree/repo/objects') },
     { step: 'detach', path: IMAGE_MOUNT },
   ];
+  if (kernel !== undefined) {
+    steps.push({ step: 'require-modules', below: 'root', path: join(ascii('usr/lib/modules'), kernel) });
+  }
+  return steps;
 }
 
 function varOf(stateroot: ByteString): ByteString {
@@ -104,8 +117,8 @@ function varOf(stateroot: ByteString): ByteString {
 }
 
 function clones(facts: MountFacts): MountStep[] {
-  const { policy, deployment, stateroot, hasBootEntries, mountsVar } = facts;
-  const readonly = policy.sysrootReadonly;
+  const { trust, deployment, stateroot, hasBootEntries, mountsVar } = facts;
+  const readonly = trust.policy.sysrootReadonly;
   const steps: MountStep[] = [
     { step: 'clone', name: 'etc', source: join(deployment, 'etc'), access: 'writable' },
     { step: 'clone', name: 'sysroot', source: ascii(''), access: readonly ? 'read-only' : 'inherited' },
@@ -124,7 +137,8 @@ function clones(facts: MountFacts): MountStep[] {
 
 /** What the booted system is told, under /run, which survives the switch. */
 function records(facts: MountFacts): MountStep[] {
-  const { policy, device, inode, rootBlockDevice, keys } = facts;
+  const { trust, device, inode, rootBlockDevice } = facts;
+  const { policy, files } = trust;
   const steps: MountStep[] = [];
   if (rootBlockDevice !== undefined) {
     const { major, minor } = rootBlockDevice;
@@ -145,14 +159,20 @@ function records(facts: MountFacts): MountStep[] {
   steps.push(
     { step: 'make-directory', path: RUN_SEALROOT, mode: 0o755 },
     // What this boot trusts is what the next deployment will be judged by.
-    { step: 'write-file', path: join(RUN_SEALROOT, 'keys'), content: keys, mode: 0o444 },
-    { step: 'write-file', path: ascii('/run/ostree-booted'), content: record, mode: 0o644 },
+    recorded('keys', files.keys),
+    recorded('prepare-root.conf', files.policy),
   );
+  if (files.revoked !== undefined) steps.push(recorded('keys.revoked', files.revoked));
+  steps.push({ step: 'write-file', path: ascii('/run/ostree-booted'), content: record, mode: 0o644 });
   return steps;
 }
 
+function recorded(name: string, content: Uint8Array): MountStep {
+  return { step: 'write-file', path: join(RUN_SEALROOT, name), content, mode: 0o444 };
+}
+
 /** From here on the physical root is gone from its place; a failure leaves nothing to switch to. */
-function switchOver({ policy, root, stateroot, hasBootEntries, mountsVar }: MountFacts): MountStep[] {
+function switchOver({ trust, root, stateroot, hasBootEntries, mountsVar }: MountFacts): MountStep[] {
   const steps: MountStep[] = [
     { step: 'detach', path: root },
     { step: 'attach', mount: 'root', path: root },
@@ -162,7 +182,7 @@ function switchOver({ policy, root, stateroot, hasBootEntries, mountsVar }: Moun
     { step: 'attach', mount: 'etc', path: join(root, 'etc') },
     { step: 'attach', mount: 'sysroot', path: join(root, 'sysroot') },
   );
-  if (policy.sysrootReadonly) {
+  if (trust.policy.sysrootReadonly) {
     steps.push({ step: 'attach-below', mount: 'var', below: 'sysroot', path: varOf(stateroot) });
   }
   if (mountsVar) {

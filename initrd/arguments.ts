@@ -1,0 +1,30 @@
+/** How the program was called: to boot, or to answer a question without touching anything. */
+
+import { ascii, type ByteString, printable } from '../src/formats/encoding.ts';
+import { usageError } from '../src/formats/errors.ts';
+
+export type Invocation =
+  | { readonly mode: 'boot'; readonly root: ByteString }
+  /** What would be booted and how, without mounting. */
+  | { readonly mode: 'plan'; readonly root: ByteString }
+  /** For whoever builds an initramfs: is `policy`, with the keys below `tree`, one that boots sealed? */
+  | { readonly mode: 'check-policy'; readonly policy: ByteString; readonly tree: ByteString }
+  /** For the unit that ends a failed boot. */
+  | { readonly mode: 'failure-action' };
+
+const DEFAULT_ROOT = ascii('/sysroot');
+
+/** `words` without the program's name. */
+export function parseArguments(words: readonly ByteString[]): Invocation {
+  const [first, ...rest] = words;
+  if (first === '--check-policy' && (rest.length === 1 || rest.length === 2)) {
+    const [policy = first, tree = ascii('')] = rest;
+    return { mode: 'check-policy', policy, tree };
+  }
+  if (first === '--plan' && rest.length <= 1) return { mode: 'plan', root: rest[0] ?? DEFAULT_ROOT };
+  if (first === '--failure-action' && rest.length === 0) return { mode: 'failure-action' };
+  if (first?.startsWith('-') || rest.length > 0) {
+    throw usageError('usage', `cannot use the arguments ${words.map(printable).join(' ')}`);
+  }
+  return { mode: 'boot', root: first ?? DEFAULT_ROOT };
+}

@@ -1,0 +1,49 @@
+/** The verdict on a deployment's commit, as it lies in the repository of the physical root. */
+
+import type { ByteString } from '../src/formats/encoding.ts';
+import { MAX_COMMIT_BYTES } from '../src/formats/ostree-objects.ts';
+import {
+  decide,
+  type Floor,
+  highestFloor,
+  requireNotBelow,
+  type Verdict,
+  type VerdictInput,
+} from '../src/formats/verdict.ts';
+import type { PhysicalRoot } from './deployment.ts';
+import { listDeployments } from './deployments.ts';
+import { readBelow } from './files.ts';
+import { warn } from './report.ts';
+import * as sys from './sys.ts';
+import type { Trust } from './trust.ts';
+
+/** Throws what `decide` throws, and `commit-missing`. */
+export function judge(root: PhysicalRoot, checksum: string, trust: Trust): Verdict {
+  const verdict = decide(verdictInput(root, checksum, trust));
+  for (const warning of verdict.warnings) warn(warning);
+  return verdict;
+}
+
+/** Throws `commit-below-floor` when a sealed commit that is deployed here forbids one as old as this. */
+export function checkFloor(root: PhysicalRoot, verdict: Verdict, trust: Trust): void {
+  const floor = floorOf(root, trust, verdict.checksum);
+  if (floor !== undefined) requireNotBelow(verdict, floor);
+}
+
+/** `except`: a commit that passed the verdict sets no floor above itself. */
+function floorOf(root: PhysicalRoot, trust: Trust, except: string): Floor | undefined {
+  const checksums = new Set(listDeployments(root).map(({ checksum }) => checksum));
+  checksums.delete(except);
+  return highestFloor(checksums, (checksum) => verdictInput(root, checksum, trust));
+}
+
+function verdictInput(root: PhysicalRoot, checksum: string, { keys, demands }: Trust): VerdictInput {
+  const commit = readObject(root, checksum, 'commit', 'commit-missing');
+  const commitmeta = readObject(root, checksum, 'commitmeta', 'commitmeta-missing');
+  return { commit, checksum, commitmeta, keys, demands, hasher: sys.hasher };
+}
+
+function readObject(root: PhysicalRoot, checksum: string, type: string, missing: string): Uint8Array {
+  const path = `ostree/repo/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.${type}` as ByteString;
+  return readBelow(root, path, MAX_COMMIT_BYTES, { missing, unsafe: 'not-a-regular-file' });
+}

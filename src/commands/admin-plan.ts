@@ -1,0 +1,115 @@
+/**
+ * `sealroot admin plan`: what sealroot-prepare-root would decide and mount for a deployment of this machine, by the
+ * same verdict and the same plan. What only the initramfs knows is taken from what the present boot has recorded.
+ */
+
+import { lstatSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readBounded, readBoundedIfExists } from '../adapters/files.ts';
+import { MAX_KEY_FILE_BYTES } from '../adapters/keys.ts';
+import { openObjectStore } from '../adapters/object-store.ts';
+import { pathBytes } from '../adapters/syscalls.ts';
+import { type Deployment, openSysroot } from '../adapters/sysroot.ts';
+import { type Decision, plannedBoot } from '../formats/boot-report.ts';
+import { concatBytes } from '../formats/bytes.ts';
+import { ascii, type ByteString, hex, printable } from '../formats/encoding.ts';
+import { badInput, refused } from '../formats/errors.ts';
+import type { Json } from '../formats/json.ts';
+import { type MountFacts, planMounts, type TrustFiles } from '../formats/mount-plan.ts';
+import { type Policy, parsePolicy } from '../formats/policy.ts';
+import { type ImageState, inspectImage } from './admin-status.ts';
+import { DEPLOYMENT_IMAGE, judgeBeside } from './seal-deployment.ts';
+import { loadTrustedKeys, MAX_POLICY_BYTES, TREE_POLICY, type TrustedKeys } from './trusted-keys.ts';
+
+/** Where the initramfs has the physical root. */
+const BOOT_ROOT = ascii('/sysroot');
+
+export interface AdminPlanOptions {
+  sysroot: string;
+  /** CHECKSUM, or CHECKSUM.SERIAL. */
+  deployment: string;
+  /** As for `admin deploy`. */
+  pubkeys: readonly string[];
+}
+
+export interface AdminPlanResult {
+  plan: Json;
+  warnings: readonly string[];
+}
+
+/** Throws what the verdict throws, `deployment-missing`, and the refusals of an image. */
+export async function adminPlan(options: AdminPlanOptions): Promise<AdminPlanResult> {
+  const trusted = loadTrustedKeys(options.pubkeys);
+  const sysroot = await openSysroot(options.sysroot);
+  try {
+    const all = sysroot.deployments();
+    const deployment = named(all, options.deployment);
+    const store = openObjectStore(sysroot.repoPath, { digests: 'none' });
+    const checksums = all.map(({ checksum }) => checksum);
+    const verdict = judgeBeside(store, deployment.checksum, trusted, checksums);
+    requireSealedImage(join(deployment.path, DEPLOYMENT_IMAGE), verdict);
+    const { policy, files } = trustOf(trusted, deployment);
+    const path = pathBytes(deployment.path.slice(join(sysroot.path, '/').length));
+    const decision: Decision = { deployment: path, verdict, policy, passedOver: [] };
+    const facts = factsOf(sysroot.path, deployment, path);
+    const steps = planMounts({ ...facts, trust: { policy, files } });
+    return { plan: plannedBoot(decision, steps), warnings: [...trusted.warnings, ...verdict.warnings] };
+  } finally {
+    sysroot.close();
+  }
+}
+
+function named(all: readonly Deployment[], name: string): Deployment {
+  const found = all.find(({ checksum, serial }) => name === checksum || name === `${checksum}.${serial}`);
+  if (found !== undefined) return found;
+  throw badInput(
+    'deployment-missing',
+    `cannot plan the boot of ${printable(name)}: there is no such deployment`,
+    'sealroot admin status lists them, as CHECKSUM.SERIAL',
+  );
+}
+
+const IMAGE_REFUSALS: Readonly<Record<Exclude<ImageState, 'sealed'>, string>> = {
+  missing: 'image-missing',
+  'no-verity': 'image-verity-missing',
+  'wrong-digest': 'image-digest-mismatch',
+  unreadable: 'image-unreadable',
+  'digest-unknown': 'digest-missing',
+};
+
+function requireSealedImage(path: string, { digest }: Decision['verdict']): void {
+  const { image } = inspectImage(path, hex(digest));
+  if (image !== 'sealed') throw refused(IMAGE_REFUSALS[image], `cannot use ${path}: ${image}`);
+}
+
+/** The recorded policy, or, where the operator names the keys, the one that the deployment brings. */
+function trustOf(trusted: TrustedKeys, deployment: Deployment): { policy: Policy; files: TrustFiles } {
+  const policyFile = trusted.policyFile ?? readBounded(join(deployment.path, TREE_POLICY), MAX_POLICY_BYTES);
+  const revoked = trusted.sources
+    .map((file) => readBoundedIfExists(`${file}.revoked`, MAX_KEY_FILE_BYTES))
+    .filter((bytes) => bytes !== undefined);
+  const keys = concatBytes(trusted.sources.map((file) => readBounded(file, MAX_KEY_FILE_BYTES)));
+  return {
+    policy: parsePolicy(policyFile, TREE_POLICY),
+    files: { policy: policyFile, keys, revoked: revoked.length === 0 ? undefined : concatBytes(revoked) },
+  };
+}
+
+function factsOf(sysroot: string, deployment: Deployment, path: ByteString): Omit<MountFacts, 'trust'> {
+  const { dev, ino } = statSync(deployment.path, { bigint: true });
+  // Not that of `/`, which is an overlay in a booted system. The encoding is that of the C libraries.
+  const major = Number(((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n));
+  const minor = Number((dev & 0xffn) | ((dev >> 12n) & 0xffffff00n));
+  return {
+    kernel: undefined,
+    root: BOOT_ROOT,
+    deployment: path,
+    stateroot: pathBytes(deployment.os),
+    device: dev,
+    inode: ino,
+    rootBlockDevice: major === 0 ? undefined : { major, minor },
+    hasBootEntries:
+      lstatSync(join(sysroot, 'boot/loader'), { throwIfNoEntry: false })?.isSymbolicLink() === true,
+    mountsVar: false,
+  };
+}

@@ -13,9 +13,15 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['test/{formats,initrd,commands,adapters,vm-harness}/**/*.test.ts', 'test/*.test.ts'],
+          // By default one core is left idle: half of the machine that CI has.
+          maxWorkers: '100%',
+          include: [
+            'test/{formats,initrd,commands,adapters,personalities,vm-harness}/**/*.test.ts',
+            'test/*.test.ts',
+          ],
           // A hang ends; a busy machine does not fail.
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -24,6 +30,7 @@ export default defineConfig({
           name: 'real',
           include: ['test/oracles/**/*.test.ts'],
           testTimeout: 300_000,
+          // The first to need a Debian tree makes it, and the others wait.
           hookTimeout: 600_000,
         },
       },

@@ -1,6 +1,7 @@
 /** The `disk` and `admin` commands on the command line; see main.ts, which prints. */
 
 import { type Command, InvalidArgumentError } from 'commander';
+import type { Progress } from './adapters/progress.ts';
 import { type AdminDeployResult, adminDeploy } from './commands/admin-deploy.ts';
 import { adminPlan } from './commands/admin-plan.ts';
 import { type AdminStatusResult, adminStatus, type DeploymentStatus } from './commands/admin-status.ts';
@@ -28,6 +29,9 @@ export interface CommandLine {
   warn(warnings: readonly string[]): void;
   /** One line of progress; nothing where nobody looks. */
   note(message: string): void;
+  readonly progress: Progress;
+  /** The exit status of a command that has done its work and answers by status. */
+  setStatus(status: number): void;
 }
 
 interface DiskFlags {

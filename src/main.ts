@@ -17,7 +17,9 @@ import { verify } from './commands/verify.ts';
 import { addAdmin, addDisk, type CommandLine } from './device-commands.ts';
 import { exitStatus, SealrootError, systemError, usageError } from './formats/errors.ts';
 import { refusalOf } from './formats/refusals.ts';
+import { addImageReaders } from './image-commands.ts';
 import { fullName, type ManualPage, setManualPage } from './manual.ts';
+import { runPersonality } from './personalities/personality.ts';
 import {
   EXPLAIN_PAGE,
   IMAGE_CREATE_PAGE,
@@ -165,6 +167,7 @@ function sealText(result: SealResult): string {
 }
 
 interface VerifyFlags {
+  image?: string;
   repo: string;
   pubkey: string[];
   policy?: string;
@@ -177,11 +180,16 @@ function addVerify(program: Command): void {
     .requiredOption('--repo <REPO>', 'the repository', once)
     .option('--pubkey <FILE>', 'public keys, one a line; may be repeated', repeated, [])
     .option('--policy <FILE>', 'a prepare-root.conf whose refs, min-timestamp and not-after hold', once)
+    .option(
+      '--image <FILE>',
+      'an image with the signed digest, to say what differs if the objects make another',
+      once,
+    )
     .option('--json', 'print the result as JSON', false)
     .action(async (rev: string, flags: VerifyFlags) => {
       const pubkeys = required('sealroot verify', '--pubkey FILE', flags.pubkey);
-      const { repo, policy } = flags;
-      const result = await verify({ repo, rev, pubkeys, policy, progress });
+      const { repo, policy, image } = flags;
+      const result = await verify({ repo, rev, pubkeys, policy, image, progress });
       warn(result.warnings);
       const { commit, digest, key } = result;
       if (flags.json) printJson(result);
@@ -198,7 +206,11 @@ function addImage(program: Command): void {
     .argument('IMAGE', 'the file to write, or - for standard output')
     .requiredOption('--repo <REPO>', 'the repository', once)
     .requiredOption('--commit <REV>', 'a branch, remote ref or checksum', once)
-    .action(async (output: string, flags: { repo: string; commit: string }) => {
+    .option(
+      '--no-digests',
+      'leave the digests of the files out, as ostree checkout --composefs-noverity does',
+    )
+    .action(async (output: string, flags: { repo: string; commit: string; digests: boolean }) => {
       if (output === '-' && process.stdout.isTTY) {
         throw usageError(
           'output-is-terminal',
@@ -206,8 +218,8 @@ function addImage(program: Command): void {
           'redirect it',
         );
       }
-      const { repo, commit } = flags;
-      const result = await imageCreate({ repo, rev: commit, output, progress });
+      const { repo, commit, digests } = flags;
+      const result = await imageCreate({ repo, rev: commit, output, digests, progress });
       print(output === '-' ? result.image : `${result.digest}\n`);
     });
   addCommand(image, 'dump', IMAGE_DUMP_PAGE)
@@ -221,6 +233,7 @@ function addImage(program: Command): void {
       if (flags.json) printJson(result);
       else print(`${result.digest}\n`);
     });
+  addImageReaders(image, LINE);
 }
 
 function addExplain(program: Command): void {
@@ -244,6 +257,10 @@ const LINE: CommandLine = {
   printJson,
   warn,
   note: (message) => progress.update(() => message),
+  progress,
+  setStatus: (status) => {
+    process.exitCode = status;
+  },
 };
 
 function createProgram(): Command {
@@ -285,7 +302,13 @@ function report(error: unknown): number {
 }
 
 try {
-  await createProgram().parseAsync();
+  const outcome = runPersonality(process.argv);
+  if (outcome === undefined) await createProgram().parseAsync();
+  else {
+    process.exitCode = outcome.status;
+    for (const bytes of outcome.stdout) print(bytes);
+    process.stderr.write(outcome.stderr);
+  }
 } catch (error) {
   process.exitCode = report(error);
 }

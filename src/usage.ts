@@ -7,6 +7,7 @@ export const ROOT_PAGE: ManualPage = {
   description: [
     'sealroot turns an OSTree commit into a reproducible composefs image, puts the fs-verity digest of the image into the commit and signs the commit. At boot, sealroot-prepare-root verifies the signature and mounts exactly that image.',
     'Every command has its own page: sealroot COMMAND --help.',
+    'sealroot mkcomposefs, sealroot composefs-info and sealroot mount.composefs are the tools of composefs of these names, with their options, output and exit status. A link to sealroot of that name is that tool.',
   ],
   examples: [
     'sealroot keygen --out keys',
@@ -45,6 +46,7 @@ export const VERIFY_PAGE: ManualPage = {
   summary: 'take the verdict of the boot on this machine',
   description: [
     'Takes the verdict that sealroot-prepare-root takes at boot, with the same code: the bytes of the commit have its checksum, one of the public keys made a valid ed25519 signature of them, and they name an image digest. Then the image is computed from the objects of the commit and compared with that digest.',
+    'Where the digests differ and the image that was signed is at hand (--image, or a deployment of the commit beside the repository), the first path that differs is named; sealroot image diff shows the others.',
     'One valid signature by one of the keys is enough. Malformed signatures and keys are skipped with a warning. A key counts no more when it also stands in the file with .revoked behind the name of its own.',
   ],
   examples: [
@@ -65,6 +67,7 @@ export const IMAGE_CREATE_PAGE: ManualPage = {
   summary: 'write the composefs image of a commit',
   description: [
     'Computes the image from the objects of the commit, byte for byte what libostree makes, and writes it to IMAGE, or to standard output when IMAGE is "-". A file appears whole or not at all.',
+    'An image without the digests of the files (--no-digests) is not what a sealed commit names: a mount of it shows the same tree and verifies no content.',
     'Prints the fs-verity digest of the image, unless standard output is the image.',
   ],
   examples: [

@@ -30,6 +30,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'src/formats': ['src/formats/', '@noble/curves/'],
   'src/adapters': ['src/formats/', 'src/adapters/', 'node:', 'node-gtk', 'koffi'],
   'src/commands': ['src/formats/', 'src/adapters/', 'src/commands/', 'node:'],
+  'src/personalities': ['src/formats/', 'src/adapters/', 'src/personalities/', 'node:'],
 };
 
 function offences(files: readonly string[], allowed: readonly string[]): string[] {

@@ -17,7 +17,8 @@ export class SystemCallError extends SealrootError {
   }
 }
 
-const libc = koffi.load('libc.so.6');
+/** For adapters with calls of their own; `check` and `cString` go with it. */
+export const libc = koffi.load('libc.so.6');
 const functions = {
   ioctl: libc.func('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
   fgetxattr: libc.func('long fgetxattr(int fd, const void *name, _Out_ void *value, size_t size)'),
@@ -45,13 +46,15 @@ function errnoName(): string {
   return name === 'ENOTSUP' ? 'EOPNOTSUPP' : name;
 }
 
-function check(result: number | bigint, what: string): number {
+/** The result of a call that has succeeded; throws when it is negative. `what` follows "cannot". */
+export function check(result: number | bigint, what: string): number {
   const value = Number(result);
   if (value < 0) throw new SystemCallError(what, errnoName());
   return value;
 }
 
-function cString(text: ByteString): Uint8Array {
+/** With the NUL that C wants. */
+export function cString(text: ByteString): Uint8Array {
   const out = new Uint8Array(text.length + 1);
   out.set(fromByteString(text));
   return out;

@@ -18,7 +18,8 @@ import type { Json } from '../formats/json.ts';
 import { type MountFacts, planMounts, type TrustFiles } from '../formats/mount-plan.ts';
 import { type Policy, parsePolicy } from '../formats/policy.ts';
 import { type ImageState, inspectImage } from './admin-status.ts';
-import { DEPLOYMENT_IMAGE, judgeBeside } from './seal-deployment.ts';
+import { DEPLOYMENT_IMAGE } from './image-mismatch.ts';
+import { judgeBeside } from './seal-deployment.ts';
 import { loadTrustedKeys, MAX_POLICY_BYTES, TREE_POLICY, type TrustedKeys } from './trusted-keys.ts';
 
 /** Where the initramfs has the physical root. */

@@ -10,7 +10,8 @@ import { SealrootError } from '../formats/errors.ts';
 import { parseCommit } from '../formats/ostree-objects.ts';
 import { readDigest } from '../formats/verdict.ts';
 import { type BootRecord, readBootRecord } from './boot-record.ts';
-import { DEPLOYMENT_IMAGE, judgeBeside } from './seal-deployment.ts';
+import { DEPLOYMENT_IMAGE } from './image-mismatch.ts';
+import { judgeBeside } from './seal-deployment.ts';
 import { type KeyPlace, loadTrustedKeys, type TrustedKeys } from './trusted-keys.ts';
 
 export interface AdminStatusOptions {

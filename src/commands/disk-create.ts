@@ -185,6 +185,7 @@ async function buildRaw(
     const boot = collectBootFiles(root, deployment, join(work, 'boot'));
     progress('making the image and sealing its objects');
     const sealing = makeSignedImage(store, verdict, {
+      repo: options.repo,
       dirTrees: content.dirTrees,
       onFile: (checksum, { digest, tree }) => {
         if (digest !== undefined) verity.add(store.filePath(checksum), tree);

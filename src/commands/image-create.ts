@@ -14,6 +14,8 @@ export interface ImageCreateOptions {
   rev: string;
   /** A path, or `-`: the image is only returned. */
   output: string;
+  /** False: files without digests, which a mount then does not verify. */
+  digests?: boolean;
   progress?: Progress;
 }
 
@@ -28,7 +30,7 @@ export interface ImageCreateResult {
 export async function imageCreate(options: ImageCreateOptions): Promise<ImageCreateResult> {
   const { output, progress } = options;
   if (output !== '-') requireReplaceable(output);
-  const store = openObjectStore(options.repo);
+  const store = openObjectStore(options.repo, { digests: options.digests === false ? 'none' : 'compute' });
   const commit = await resolveRevision(options.repo, options.rev);
   const { image, digest } = buildImage(store, commit, { onProgress: imageProgress(progress) });
   progress?.finish();

@@ -7,7 +7,7 @@ import { hex } from '../formats/encoding.ts';
 import { VERITY_BLOCK_SIZE, verityDigest } from '../formats/fsverity.ts';
 
 /** An image holds metadata only: that of a system with a million files is some 300 MiB. */
-const MAX_IMAGE_BYTES = 1024 * 1024 * 1024;
+export const MAX_IMAGE_BYTES = 1024 * 1024 * 1024;
 
 export interface ImageDigestResult {
   image: string;

@@ -27,10 +27,8 @@ import {
   type Verdict,
   type VerdictInput,
 } from '../formats/verdict.ts';
+import { DEPLOYMENT_IMAGE, explained } from './image-mismatch.ts';
 import type { Trust } from './trusted-keys.ts';
-
-/** Where ostree keeps a deployment's composefs image (ostree-prepare-root(1)). */
-export const DEPLOYMENT_IMAGE = '.ostree.cfs';
 
 /** Makes a file a verity file, whether by the kernel or offline, and returns its digest. Fine with one that is. */
 export type Sealer = (path: string) => Uint8Array;
@@ -80,16 +78,25 @@ function verdictInput(store: ObjectStore, checksum: string, { keys, demands }: T
   return { commit, checksum, commitmeta, keys, demands, hasher: nodeHasher };
 }
 
-/** Makes the image of a commit again. Throws `image-digest-mismatch` when it is not the one that was signed. */
-export function makeSignedImage(store: ObjectStore, verdict: Verdict, options: BuildOptions = {}): Sealing {
+/**
+ * Makes the image of a commit again. Throws `image-digest-mismatch` when it is not the one that was signed. `repo` is
+ * the repository that the commit comes from: an image that was right may lie beside it.
+ */
+export function makeSignedImage(
+  store: ObjectStore,
+  verdict: Verdict,
+  { repo = store.path, ...options }: BuildOptions & { repo?: string } = {},
+): Sealing {
   const { checksum } = verdict;
   const { image, digest } = buildImage(store, checksum, options);
-  if (equalBytes(digest, verdict.digest)) return { verdict, image };
-  throw refused(
-    'image-digest-mismatch',
-    `cannot seal commit ${checksum}: its objects make the image ${hex(digest)}, signed is ${hex(verdict.digest)}`,
-    'check the repository with ostree fsck',
-  );
+  return explained({ repo, checksum, computed: image, expected: verdict.digest }, () => {
+    if (equalBytes(digest, verdict.digest)) return { verdict, image };
+    throw refused(
+      'image-digest-mismatch',
+      `cannot seal commit ${checksum}: its objects make the image ${hex(digest)}, signed is ${hex(verdict.digest)}`,
+      'check the repository with ostree fsck',
+    );
+  });
 }
 
 /** Every object of the repository that the image refers to, once. */

@@ -32,6 +32,7 @@ import {
   withUnsignedEntries,
 } from '../formats/sealing.ts';
 import { decide, readFloor } from '../formats/verdict.ts';
+import { explained } from './image-mismatch.ts';
 
 export interface SealOptions {
   repo: string;
@@ -113,12 +114,15 @@ export async function seal(options: SealOptions): Promise<SealResult> {
   };
   if (subject.rewrite !== undefined) requireRewritable(subject, options.resign ?? false);
   const onFile = fileCheck(store, await openObjectCheck(options.repo));
-  const { digest } = buildImage(store, checksum, {
+  const { image, digest } = buildImage(store, checksum, {
     onProgress: imageProgress(options.progress),
     onFile,
   });
   options.progress?.finish();
-  if (stated !== undefined) requireSameDigest(`commit ${checksum}`, stated, digest, 'seal');
+  if (stated !== undefined) {
+    const mismatch = { repo: options.repo, checksum, computed: image, expected: stated };
+    explained(mismatch, () => requireSameDigest(`commit ${checksum}`, stated, digest, 'seal'));
+  }
   const sealed =
     subject.rewrite === undefined
       ? addSignatures(subject)

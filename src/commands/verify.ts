@@ -6,6 +6,7 @@ import { resolveRevision } from '../adapters/ostree-repo.ts';
 import { imageProgress, type Progress } from '../adapters/progress.ts';
 import { hex } from '../formats/encoding.ts';
 import { requireSameDigest } from '../formats/sealing.ts';
+import { explained } from './image-mismatch.ts';
 import { judge } from './seal-deployment.ts';
 import { type KeyPlace, loadTrustedKeys } from './trusted-keys.ts';
 
@@ -16,6 +17,8 @@ export interface VerifyOptions {
   pubkeys: readonly string[];
   /** A prepare-root.conf whose demands on the commit hold, too. */
   policy?: string | undefined;
+  /** An image with the signed digest, to say what differs when the computed one has another. */
+  image?: string | undefined;
   progress?: Progress;
 }
 
@@ -34,9 +37,16 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const store = openObjectStore(options.repo);
   const checksum = await resolveRevision(options.repo, options.rev);
   const verdict = judge(store, checksum, trusted);
-  const { digest } = buildImage(store, checksum, { onProgress: imageProgress(options.progress) });
+  const { image, digest } = buildImage(store, checksum, { onProgress: imageProgress(options.progress) });
   options.progress?.finish();
-  requireSameDigest(`commit ${checksum}`, verdict.digest, digest, 'verify');
+  const mismatch = {
+    repo: options.repo,
+    checksum,
+    computed: image,
+    expected: verdict.digest,
+    image: options.image,
+  };
+  explained(mismatch, () => requireSameDigest(`commit ${checksum}`, verdict.digest, digest, 'verify'));
   return {
     commit: checksum,
     digest: hex(verdict.digest),

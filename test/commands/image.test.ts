@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
+  lstatSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -61,14 +63,18 @@ describe('sealroot image create', () => {
     expect(readdirSync(folder).sort()).toEqual(['os.cfs', 'repo']);
   });
 
-  it('replaces no link, folder or device', () => {
+  it('replaces no link, folder or FIFO', () => {
     symlinkSync('elsewhere', image);
-    for (const output of [image, folder, '/dev/null']) {
+    // No device of the machine's own: a defect would replace it.
+    const fifo = join(folder, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    for (const output of [image, folder, fifo]) {
       const { status, stderr } = create(output);
       expect(status).toBe(2);
       expect(stderr).toContain(`cannot write image ${output}: it exists and is not a regular file`);
     }
     expect(existsSync(join(folder, 'elsewhere'))).toBe(false);
+    expect(lstatSync(fifo).isFIFO()).toBe(true);
   });
 
   it('reports a folder that is not there, and makes none', () => {
@@ -112,6 +118,15 @@ describe('sealroot image digest', () => {
       algorithm: 'sha256',
       blockSize: 4096,
     });
+  });
+
+  it('takes standard input in its order when it comes in many pieces', () => {
+    const bytes = Buffer.alloc(1 << 20);
+    for (let at = 0; at < bytes.length; at += 4) bytes.writeUInt32LE(at, at);
+    writeFileSync(image, bytes);
+    const { status, stdout } = sealroot(['image', 'digest', image]);
+    expect(status).toBe(0);
+    expect(sealroot(['image', 'digest', '-'], bytes)).toEqual({ status, stdout, stderr: '' });
   });
 
   it('reports a file that is not there, and one that is no file', () => {

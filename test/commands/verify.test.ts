@@ -1,5 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadSecretKey, sign } from '../../src/adapters/keys.ts';
 import { keygen } from '../../src/commands/keygen.ts';
@@ -7,6 +7,7 @@ import { seal } from '../../src/commands/seal.ts';
 import { ascii } from '../../src/formats/encoding.ts';
 import { makeVariant } from '../../src/formats/gvariant.ts';
 import { COMPOSEFS_DIGEST_KEY, ED25519_SIGNATURES_KEY } from '../../src/formats/ostree-objects.ts';
+import { FIXTURE_IMAGE_VERITY, fixtureImage } from '../formats/image-fixture.ts';
 import { ArchiveRepo } from './archive-repo.ts';
 import { sealroot, useCli } from './run-cli.ts';
 
@@ -96,6 +97,27 @@ describe('sealroot verify', () => {
     expect(stderr).toContain(
       `it names the image digest ${'ab'.repeat(32)}, but its objects make ${sealed.digest}`,
     );
+  });
+
+  it('names the first path that differs from the image that was signed, where that one is at hand', () => {
+    const checksum = repo.commit({ metadata: digestOf(FIXTURE_IMAGE_VERITY) });
+    signWithKey(checksum);
+    const image = join(folder, 'signed.cfs');
+    writeFileSync(image, fixtureImage());
+    const where = (file: string) =>
+      `; from ${file}, which has the expected digest, the first is changed /: time 1000.0 -> 0.0, xattr security.selinux: root -> none\n`;
+    const named = verifyCli(checksum, '--pubkey', pub, '--image', image);
+    expect(named.status).toBe(1);
+    expect(named.stderr).toContain(where(image));
+    // Not the image that was signed: then nothing is known of that one.
+    writeFileSync(image, 'another');
+    expect(verifyCli(checksum, '--pubkey', pub, '--image', image).stderr).not.toContain('the first is');
+
+    const deployment = join(dirname(realpathSync(repo.path)), `deploy/os/deploy/${checksum}.1`);
+    mkdirSync(deployment, { recursive: true });
+    writeFileSync(join(deployment, '.ostree.cfs'), fixtureImage());
+    const found = verifyCli(checksum, '--pubkey', pub);
+    expect(found.stderr).toContain(where(join(deployment, '.ostree.cfs')));
   });
 
   it('refuses when no key is usable', () => {

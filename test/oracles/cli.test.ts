@@ -1,7 +1,7 @@
 /** The built package as a user runs it: `npm run build`, dist/sealroot.js through a link, from another folder. Needs root. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -97,14 +97,44 @@ describe('dist/sealroot.js', () => {
       stdout: '',
       stderr: 'sealroot: error: cannot write standard output: ENOSPC\n',
     });
-    expect(shell('sealroot image create --repo repo --commit os/x /dev/full').status).toBe(2);
+    // A device of our own: a defect would replace it.
+    execFileSync('mknod', [path.join(work, 'full'), 'c', '1', '7']);
+    expect(shell('sealroot image create --repo repo --commit os/x full').status).toBe(2);
   });
 
   it('leaves nothing of its progress on a terminal', () => {
     const command = 'sealroot image create --repo repo --commit os/x progress.cfs';
-    const { status, stdout } = shell(`script -qec '${command}' /dev/null`);
+    // A clock that goes on by a second whenever it is read: quick work draws as slow work would.
+    const clock = 'let now=0;Date.now=()=>now+=1000';
+    const { status, stdout } = shell(`script -qec '${command}' /dev/null`, {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}`,
+    });
     expect(status).toBe(0);
+    expect(stdout).toContain('reading objects: ');
     // What takes the line away is the last that is drawn, before the result.
     expect(stdout.split('\r\x1b[K').at(-1)?.replaceAll('\r', '')).toMatch(/^[0-9a-f]{64}\n$/);
+  });
+
+  it('writes no image to a terminal', () => {
+    const { status, stdout } = shell(
+      `script -qec 'sealroot image create --repo repo --commit os/x -' /dev/null`,
+    );
+    expect(status).toBe(2);
+    expect(stdout.replaceAll('\r', '')).toBe(
+      'sealroot: error: cannot write image to standard output: it is a terminal\n' +
+        'sealroot: hint: redirect it\n',
+    );
+  });
+
+  it('says that a disk needs root, and leaves none', () => {
+    const command =
+      'sealroot disk create --repo repo --ref os/x --os x --pubkey keys/sealroot.pub --output disk.raw --format raw';
+    const { status, stderr } = shell(`capsh --drop=cap_sys_admin -- -c '${command}'`);
+    expect({ status, stderr }).toEqual({
+      status: 4,
+      stderr:
+        'sealroot: error: cannot enter a mount namespace: EPERM\nsealroot: hint: run this command as root\n',
+    });
+    expect(readdirSync(work).filter((name) => name.startsWith('disk'))).toEqual([]);
   });
 });

@@ -14,8 +14,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { checkExt4 } from '../../src/adapters/disk-image.ts';
+import { OfflineVerity } from '../../src/adapters/offline-verity.ts';
 import { type DiskCreateResult, diskCreate } from '../../src/commands/disk-create.ts';
 import { imageCreate } from '../../src/commands/image-create.ts';
+import { seal } from '../../src/commands/seal.ts';
 import { imageObjects } from '../../src/formats/erofs-read.ts';
 import { ensureForky, runIn } from '../../tools/chroots.ts';
 import { BORDER_SIZES, makeSealedRepo, REF, type SealedRepo } from './sealed-repo.ts';
@@ -207,6 +210,45 @@ describe('sealroot disk create', () => {
     expect(readdirSync(sealed.folder).filter((name) => name.startsWith('refused'))).toEqual([]);
   });
 
+  it('refuses a tree that nothing can boot, and leaves no file', async () => {
+    const tree = join(sealed.folder, 'no-initramfs');
+    const modules = join(tree, 'usr/lib/modules/6.12.0');
+    mkdirSync(modules, { recursive: true });
+    mkdirSync(join(tree, 'usr/etc'));
+    writeFileSync(join(modules, 'vmlinuz'), sealed.kernel);
+    writeFileSync(join(tree, 'usr/lib/os-release'), 'ID=test\n');
+    const ref = 'os/no-initramfs';
+    execFileSync('ostree', [`--repo=${sealed.repo}`, 'commit', `--branch=${ref}`, `--tree=dir=${tree}`], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    await seal({ repo: sealed.repo, ref, keys: [sealed.secretKey] });
+    const output = join(sealed.folder, 'unbootable.qcow2');
+    const options = { repo: sealed.repo, ref, os: 'debian', pubkeys: [sealed.publicKey], output };
+    await expect(diskCreate(options)).rejects.toMatchObject({ code: 'boot-files-missing', kind: 'input' });
+    expect(readdirSync(sealed.folder).filter((name) => name.startsWith('unbootable'))).toEqual([]);
+  });
+
+  it('refuses a branch that moves meanwhile, and leaves no file', async () => {
+    const ostree = (...argv: string[]) =>
+      execFileSync('ostree', [`--repo=${sealed.repo}`, ...argv], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const failed = diskCreate({
+      repo: sealed.repo,
+      ref: REF,
+      os: 'debian',
+      pubkeys: [sealed.publicKey],
+      output: join(sealed.folder, 'moved.qcow2'),
+      onProgress: (message) => {
+        if (message === 'deploying') ostree('commit', `--branch=${REF}`, `--tree=ref=${REF}`);
+      },
+    });
+    try {
+      await expect(failed).rejects.toMatchObject({ code: 'ref-moved', kind: 'refused' });
+      expect(readdirSync(sealed.folder).filter((name) => name.startsWith('moved'))).toEqual([]);
+    } finally {
+      ostree('reset', REF, sealed.commit);
+    }
+  });
+
   it('names the object that is not what it should be', async () => {
     const { payload } =
       imageObjects(dump(`${disk.deployment}/.ostree.cfs`)).find(({ path }) => path === '/usr/bin/twin') ?? {};
@@ -228,5 +270,39 @@ describe('sealroot disk create', () => {
     } finally {
       writeFileSync(object, original);
     }
+  });
+});
+
+describe('OfflineVerity', () => {
+  it('says what debugfs says of a device that it cannot change', () => {
+    const file = join(sealed.folder, 'plain-file');
+    writeFileSync(file, 'no file system');
+    const verity = new OfflineVerity();
+    verity.add(file);
+    expect(() => verity.finish(join(sealed.folder, 'keys/sealroot.pub'))).toThrow(
+      expect.objectContaining({
+        code: 'verity-offline-failed',
+        message: expect.stringMatching(
+          /^cannot mark files as sealed on .*sealroot\.pub: debugfs: .* while trying to open /,
+        ),
+      }),
+    );
+  });
+});
+
+describe('checkExt4()', () => {
+  it('says what e2fsck says of a damaged file system', () => {
+    const damaged = join(sealed.folder, 'damaged.raw');
+    execFileSync('cp', ['--sparse=always', disk.output, damaged]);
+    const root = partition('root');
+    execFileSync('debugfs', ['-w', '-R', 'sif <2> links_count 77', `${damaged}?offset=${root.offset}`], {
+      stdio: 'ignore',
+    });
+    expect(() => checkExt4(damaged, root)).toThrow(
+      expect.objectContaining({
+        code: 'file-system-damaged',
+        message: expect.stringMatching(/^cannot use .*: e2fsck exit status 4: .*Inode 2 ref count is 77/s),
+      }),
+    );
   });
 });

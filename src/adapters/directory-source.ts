@@ -1,0 +1,205 @@
+/**
+ * A directory as the source of an image, as mkcomposefs of libcomposefs 1.0.8 takes it: first names and inodes are
+ * read, then content. Names are bytes. Unlike there, a file that changes in between is an error: its size and digest
+ * would not fit each other.
+ */
+
+import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { ascii, type ByteString, hex, printable } from '../formats/encoding.ts';
+import { SealrootError } from '../formats/errors.ts';
+import {
+  newNode,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  type TreeNode,
+} from '../formats/tree.ts';
+import { errnoOf } from './error-text.ts';
+import { type InodeStatus, inodeStatus } from './inode-status.ts';
+import { getXattr, listXattrs } from './syscalls.ts';
+import type { VerityComputer } from './verity.ts';
+
+/** A file of at most so many bytes stands in the image itself. */
+export const MAX_INLINE_BYTES = 64;
+
+export interface ScanOptions {
+  readonly xattrs: 'all' | 'user' | 'none';
+  /** Leave block and character devices out, whiteouts too. */
+  readonly skipDevices: boolean;
+  /** Every mtime is zero. */
+  readonly epoch: boolean;
+  /** Names of one inode stay names of one file; otherwise each becomes a file of its own. */
+  readonly hardlinks: boolean;
+}
+
+/** A regular file that is not empty; its node lacks content or digest until `readContent`. */
+export interface SourceFile {
+  readonly path: ByteString;
+  readonly node: TreeNode;
+  readonly status: InodeStatus;
+}
+
+export interface DirectorySource {
+  readonly root: TreeNode;
+  readonly files: readonly SourceFile[];
+}
+
+/** What cannot be read; `errno` is the errno's name. */
+export class SourceError extends SealrootError {
+  readonly path: ByteString;
+  readonly errno: string;
+
+  constructor(path: ByteString, errno: string) {
+    super('system', 'source-unreadable', `cannot read "${printable(path)}": ${errno}`);
+    this.path = path;
+    this.errno = errno;
+  }
+}
+
+/** For calls of the system on `path`: names it in the error. */
+export function reading<T>(path: ByteString, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const errno = errnoOf(error);
+    throw errno === undefined ? error : new SourceError(path, errno);
+  }
+}
+
+export function pathBuffer(path: ByteString): Buffer {
+  return Buffer.from(path, 'latin1');
+}
+
+interface Scan {
+  readonly options: ScanOptions;
+  readonly files: SourceFile[];
+  /** Inodes with several names, by identity. */
+  readonly known: Map<string, TreeNode>;
+}
+
+/** Reads names, inodes and xattrs; no content. The root may be anything: whether it serves is the writer's business. */
+export function scanDirectory(path: ByteString, options: ScanOptions): DirectorySource {
+  const scan: Scan = { options, files: [], known: new Map() };
+  return { root: scanNode(scan, path, inodeOf(path)), files: scan.files };
+}
+
+function inodeOf(path: ByteString): InodeStatus {
+  return reading(path, () => inodeStatus(path, path));
+}
+
+function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
+  const type = status.mode & S_IFMT;
+  if (scan.options.hardlinks && status.nlink > 1 && type !== S_IFDIR) {
+    const known = scan.known.get(status.identity);
+    if (known !== undefined) {
+      known.nlink++;
+      return { ...known, hardlink: known };
+    }
+  }
+  const node = sourceNode(scan, path, status);
+  if (scan.options.hardlinks) scan.known.set(status.identity, node);
+  if (type === S_IFDIR) node.children = scanChildren(scan, path);
+  else if (type === S_IFREG && status.size > 0) scan.files.push({ path, node, status });
+  else if (type === S_IFLNK) {
+    node.payload = reading(path, () => readlinkSync(pathBuffer(path), 'latin1')) as ByteString;
+    node.size = node.payload.length;
+  }
+  return node;
+}
+
+function sourceNode({ options }: Scan, path: ByteString, status: InodeStatus): TreeNode {
+  const { mode, uid, gid, rdev, size } = status;
+  return newNode({
+    mode,
+    uid,
+    gid,
+    rdev,
+    nlink: 1,
+    size,
+    mtimeSec: options.epoch ? 0n : status.mtimeSec,
+    mtimeNsec: options.epoch ? 0 : status.mtimeNsec,
+    xattrs: readXattrs(path, options.xattrs),
+  });
+}
+
+const USER_PREFIX = ascii('user.');
+
+function readXattrs(path: ByteString, which: ScanOptions['xattrs']): TreeNode['xattrs'] {
+  const xattrs = new Map<ByteString, Uint8Array>();
+  if (which === 'none') return xattrs;
+  for (const name of reading(path, () => listXattrs(path))) {
+    if (which === 'user' && !name.startsWith(USER_PREFIX)) continue;
+    const value = reading(path, () => getXattr(path, name));
+    if (value === undefined) throw new SourceError(path, 'ENODATA'); // it was there a moment ago
+    xattrs.set(name, value);
+  }
+  return xattrs;
+}
+
+/** In the order of their names: with hard links, the first one is the file. */
+function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
+  const children = new Map<ByteString, TreeNode>();
+  const names = reading(path, () => readdirSync(pathBuffer(path), 'latin1')) as ByteString[];
+  for (const name of names.sort()) {
+    const below = `${path}/${name}` as ByteString;
+    const status = inodeOf(below);
+    const type = status.mode & S_IFMT;
+    if (scan.options.skipDevices && (type === S_IFBLK || type === S_IFCHR)) continue;
+    children.set(name, scanNode(scan, below, status));
+  }
+  return children;
+}
+
+/** Gives the file's node its content, or the digest and path of its object. */
+export function readContent({ path, node, status }: SourceFile, computer: VerityComputer): void {
+  withUnchanged(path, status, (fd) => {
+    if (node.size <= MAX_INLINE_BYTES) {
+      node.content = readExactly(fd, node.size, path);
+      return;
+    }
+    node.digest = computer.ofDescriptor(fd, node.size, `"${printable(path)}"`);
+    node.payload = objectPath(node.digest);
+  });
+}
+
+/** The name of an object in a composefs object store, below its folder. */
+function objectPath(digest: Uint8Array): ByteString {
+  const text = hex(digest);
+  return ascii(`${text.slice(0, 2)}/${text.slice(2)}`);
+}
+
+/** Runs `use` on a file that is, before and after, what `status` says: nobody has written to it since. */
+export function withUnchanged(path: ByteString, status: InodeStatus, use: (fd: number) => void): void {
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+  const fd = reading(path, () => openSync(pathBuffer(path), flags));
+  try {
+    requireUnchanged(fd, path, status);
+    reading(path, () => use(fd));
+    requireUnchanged(fd, path, status);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function requireUnchanged(fd: number, path: ByteString, { identity, changed, size }: InodeStatus): void {
+  const now = reading(path, () => inodeStatus(fd, path));
+  if (now.identity === identity && now.changed === changed && now.size === size) return;
+  throw new SealrootError(
+    'system',
+    'source-changed',
+    `cannot use "${printable(path)}": it changes while it is read`,
+  );
+}
+
+function readExactly(fd: number, size: number, path: ByteString): Uint8Array {
+  const out = new Uint8Array(size);
+  for (let have = 0; have < size; ) {
+    const count = readSync(fd, out, have, size - have, null);
+    if (count === 0) throw new SourceError(path, 'ENODATA');
+    have += count;
+  }
+  return out;
+}

@@ -1,0 +1,58 @@
+/**
+ * statx(2): of an inode exactly what an image needs, half as dear as Node's lstat with BigInts. Struct statx is the
+ * same on every architecture (linux/stat.h).
+ */
+
+import type { ByteString } from '../formats/encoding.ts';
+import { check, cString, libc } from './syscalls.ts';
+
+const statx = libc.func(
+  'int statx(int dirfd, const void *path, int flags, unsigned int mask, _Out_ void *status)',
+);
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_BYTES = 256;
+
+export interface InodeStatus {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  /** glibc's dev_t, low 32 bits. */
+  readonly rdev: number;
+  readonly size: number;
+  readonly mtimeSec: bigint;
+  readonly mtimeNsec: number;
+  /** Device and inode number: equal for two names of one inode, for nothing else while both exist. */
+  readonly identity: string;
+  /** Changes with every change of content, owner, mode or xattrs. */
+  readonly changed: string;
+}
+
+const buffer = Buffer.alloc(STATX_BYTES);
+
+/** Of a path whose last component is not followed, or of an open file. Throws SystemCallError. */
+export function inodeStatus(place: ByteString | number, name: string): InodeStatus {
+  const result =
+    typeof place === 'number'
+      ? statx(place, cString('' as ByteString), AT_EMPTY_PATH, STATX_BASIC_STATS, buffer)
+      : statx(AT_FDCWD, cString(place), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
+  check(result, `read the status of ${name}`);
+  const major = buffer.readUInt32LE(0x80);
+  const minor = buffer.readUInt32LE(0x84);
+  return {
+    nlink: buffer.readUInt32LE(0x10),
+    uid: buffer.readUInt32LE(0x14),
+    gid: buffer.readUInt32LE(0x18),
+    mode: buffer.readUInt16LE(0x1c),
+    size: buffer.readUInt32LE(0x28) + buffer.readUInt32LE(0x2c) * 2 ** 32,
+    mtimeSec: buffer.readBigInt64LE(0x70),
+    mtimeNsec: buffer.readUInt32LE(0x78),
+    rdev: ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0,
+    identity: buffer.toString('latin1', 0x88, 0x90) + buffer.toString('latin1', 0x20, 0x28),
+    changed: buffer.toString('latin1', 0x60, 0x6c),
+  };
+}

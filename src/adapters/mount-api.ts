@@ -1,0 +1,107 @@
+/**
+ * The mount API of fsopen(2), by number: these calls have the same numbers on every architecture that Node runs on,
+ * and an old C library has no functions for them. A failed call throws SystemCallError.
+ */
+
+import koffi from 'koffi';
+import { type ByteString, printable } from '../formats/encoding.ts';
+import { check, cString, libc } from './syscalls.ts';
+
+const MOVE_MOUNT = 429;
+const FSOPEN = 430;
+const FSCONFIG = 431;
+const FSMOUNT = 432;
+const MOUNT_SETATTR = 442;
+
+const syscall = {
+  fsopen: libc.func('syscall', 'long', ['long', 'const void *', 'unsigned int']),
+  fsconfig: libc.func('syscall', 'long', [
+    'long',
+    'int',
+    'unsigned int',
+    'const void *',
+    'const void *',
+    'int',
+  ]),
+  fsmount: libc.func('syscall', 'long', ['long', 'int', 'unsigned int', 'unsigned int']),
+  moveMount: libc.func('syscall', 'long', [
+    'long',
+    'int',
+    'const void *',
+    'int',
+    'const void *',
+    'unsigned int',
+  ]),
+  mountSetattr: libc.func('syscall', 'long', [
+    'long',
+    'int',
+    'const void *',
+    'unsigned int',
+    koffi.inout('void *'),
+    'size_t',
+  ]),
+};
+
+const EMPTY = '' as ByteString;
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const FSOPEN_CLOEXEC = 1;
+const FSCONFIG_SET_FLAG = 0;
+const FSCONFIG_SET_STRING = 1;
+const FSCONFIG_CMD_CREATE = 6;
+const FSMOUNT_CLOEXEC = 1;
+const MOUNT_ATTR_RDONLY = 1;
+const MOUNT_ATTR_IDMAP = 0x100000;
+const MOVE_MOUNT_F_EMPTY_PATH = 4;
+
+/** A context for a new file system of this type; the caller closes it. */
+export function openFileSystem(type: ByteString): number {
+  return check(syscall.fsopen(FSOPEN, cString(type), FSOPEN_CLOEXEC), `open file system ${type}`);
+}
+
+/** Without `value` the option is a flag. */
+export function configureFileSystem(context: number, key: ByteString, value?: ByteString): void {
+  const kind = value === undefined ? FSCONFIG_SET_FLAG : FSCONFIG_SET_STRING;
+  const bytes = value === undefined ? null : cString(value);
+  check(syscall.fsconfig(FSCONFIG, context, kind, cString(key), bytes, 0), `set file system option ${key}`);
+}
+
+/** The last step of configuring: from now on the context has a file system. */
+export function createFileSystem(context: number): void {
+  check(syscall.fsconfig(FSCONFIG, context, FSCONFIG_CMD_CREATE, null, null, 0), 'create file system');
+}
+
+/** A mount of what the context has, attached nowhere yet; the caller closes it. */
+export function createMount(context: number, readOnly: boolean): number {
+  const attributes = readOnly ? MOUNT_ATTR_RDONLY : 0;
+  return check(syscall.fsmount(FSMOUNT, context, FSMOUNT_CLOEXEC, attributes), 'mount file system');
+}
+
+/** Owners of the mount, which must be attached nowhere, appear as the user namespace open as `userNamespace` maps them. */
+export function mapOwners(mount: number, userNamespace: number): void {
+  const attributes = Buffer.alloc(32); // struct mount_attr: u64 set, clear, propagation, userns_fd
+  attributes.writeBigUInt64LE(BigInt(MOUNT_ATTR_IDMAP), 0);
+  attributes.writeBigUInt64LE(BigInt(userNamespace), 24);
+  const result = syscall.mountSetattr(
+    MOUNT_SETATTR,
+    mount,
+    cString(EMPTY),
+    AT_EMPTY_PATH,
+    attributes,
+    attributes.length,
+  );
+  check(result, 'map the owners of mount');
+}
+
+/** A link at the end of the path is not followed. */
+export function attachMount(mount: number, target: ByteString): void {
+  const result = syscall.moveMount(
+    MOVE_MOUNT,
+    mount,
+    cString(EMPTY),
+    AT_FDCWD,
+    cString(target),
+    MOVE_MOUNT_F_EMPTY_PATH,
+  );
+  check(result, `mount at "${printable(target)}"`);
+}

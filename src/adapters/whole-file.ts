@@ -1,0 +1,53 @@
+/** A file as one value, whatever kind of file it is: scripts pass pipes where a path is asked for. */
+
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import type { ByteString } from '../formats/encoding.ts';
+import { badInput } from '../formats/errors.ts';
+import { pathBuffer, reading } from './directory-source.ts';
+
+/** What an image or a dump may have: those of a system with a million files have some 300 MiB. */
+const MAX_BYTES = 512 * 1024 * 1024;
+
+/** Standard input for a descriptor of 0. Throws SourceError. */
+export function readWhole(fd: number, name: ByteString): Uint8Array {
+  return reading(name, () => {
+    const { size } = fstatSync(fd);
+    let out = Buffer.allocUnsafe(size + 4096);
+    for (let length = 0; ; ) {
+      const count = readSome(fd, out, length);
+      if (count === 0) return out.subarray(0, length);
+      length += count;
+      if (length > MAX_BYTES) {
+        throw badInput('file-too-large', `cannot read input: more than ${MAX_BYTES} bytes`);
+      }
+      if (length === out.length) out = Buffer.concat([out, Buffer.allocUnsafe(2 * length)]);
+    }
+  });
+}
+
+/** Somebody may have made standard input non-blocking: wait for the writer then. */
+function readSome(fd: number, out: Buffer, at: number): number {
+  for (;;) {
+    try {
+      return readSync(fd, out, at, out.length - at, null);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
+  }
+}
+
+/** Opens for reading, as open(2) does it: links are followed, pipes waited for. Throws SourceError. */
+export function openForReading(path: ByteString): number {
+  return reading(path, () => openSync(pathBuffer(path), 'r'));
+}
+
+/** Opens, reads and closes. */
+export function withFile<T>(path: ByteString, use: (fd: number) => T): T {
+  const fd = openForReading(path);
+  try {
+    return use(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

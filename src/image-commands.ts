@@ -1,0 +1,142 @@
+/** The commands that read images on the command line; see main.ts, which prints. */
+
+import type { Command } from 'commander';
+import { type ImageCheckResult, imageCheck } from './commands/image-check.ts';
+import { differenceText, type ImageDiffResult, imageDiff } from './commands/image-diff.ts';
+import { imageLs, type ListedNode } from './commands/image-ls.ts';
+import { imageMount } from './commands/image-mount.ts';
+import { listMissingObjects, listObjects, type ObjectRecord } from './commands/image-objects.ts';
+import { modeText } from './commands/tree-text.ts';
+import type { CommandLine } from './device-commands.ts';
+import { badInput } from './formats/errors.ts';
+import {
+  IMAGE_CHECK_PAGE,
+  IMAGE_DIFF_PAGE,
+  IMAGE_LS_PAGE,
+  IMAGE_MISSING_OBJECTS_PAGE,
+  IMAGE_MOUNT_PAGE,
+  IMAGE_OBJECTS_PAGE,
+} from './image-usage.ts';
+
+/** `image` is the command that they belong to. */
+export function addImageReaders(image: Command, line: CommandLine): void {
+  addCheck(image, line);
+  addLs(image, line);
+  addObjects(image, line);
+  addDiff(image, line);
+  addMount(image, line);
+}
+
+function addCheck(image: Command, line: CommandLine): void {
+  line
+    .addCommand(image, 'check', IMAGE_CHECK_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .option('--json', 'print the result as JSON', false)
+    .action(async (path: string, { json }: { json: boolean }) => {
+      const result = await imageCheck({ image: path });
+      if (json) line.printJson(result);
+      else line.print(checkText(result));
+      if (result.count > 0) {
+        throw badInput('image-invalid', `cannot accept image ${path}: ${result.count} violations`);
+      }
+    });
+}
+
+function checkText({ inodes, count, violations }: ImageCheckResult): string {
+  if (count === 0) return `${inodes} inodes, no violations\n`;
+  const lines = violations.map(({ code, text }) => `${code}: ${text}\n`);
+  if (count > violations.length) lines.push(`and ${count - violations.length} more\n`);
+  return lines.join('');
+}
+
+function addLs(image: Command, line: CommandLine): void {
+  line
+    .addCommand(image, 'ls', IMAGE_LS_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .argument('[PATH]', 'the directory or file to begin at; the default is the root')
+    .option('--json', 'print the result as JSON', false)
+    .action(async (file: string, path: string | undefined, { json }: { json: boolean }) => {
+      const nodes = await imageLs({ image: file, ...(path !== undefined && { path }) });
+      if (json) line.printJson(nodes.map(({ record }) => record));
+      else line.print(nodes.map(lsText).join(''));
+    });
+}
+
+function lsText({ node, record }: ListedNode): string {
+  const { uid, gid, path, hardlink, target, device } = record;
+  const link = target === undefined ? '' : ` -> ${target}`;
+  const other = hardlink === undefined ? '' : ` = ${hardlink}`;
+  return `${modeText(node)} ${uid} ${gid} ${device ?? record.size} ${path}${link}${other}\n`;
+}
+
+interface MissingFlags {
+  basedir: string[];
+  repo?: string;
+  json: boolean;
+}
+
+function addObjects(image: Command, line: CommandLine): void {
+  const show = (objects: readonly ObjectRecord[], json: boolean) => {
+    if (json) line.printJson(objects);
+    else line.print(objects.map(({ object }) => `${object}\n`).join(''));
+  };
+  line
+    .addCommand(image, 'objects', IMAGE_OBJECTS_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .option('--json', 'print the result as JSON', false)
+    .action(async (file: string, { json }: { json: boolean }) =>
+      show(await listObjects({ image: file }), json),
+    );
+  line
+    .addCommand(image, 'missing-objects', IMAGE_MISSING_OBJECTS_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .option('--basedir <DIR>', 'a store of backing files; may be repeated', line.repeated, [])
+    .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', line.once)
+    .option('--json', 'print the result as JSON', false)
+    .action(async (file: string, { basedir, repo, json }: MissingFlags) => {
+      show(await listMissingObjects({ image: file, basedirs: basedir, repo }), json);
+    });
+}
+
+function addDiff(image: Command, line: CommandLine): void {
+  line
+    .addCommand(image, 'diff', IMAGE_DIFF_PAGE)
+    .argument('A', 'an image, - for standard input, or with --repo a commit')
+    .argument('B', 'what to compare it with')
+    .option('--repo <REPO>', 'the repository of the commits', line.once)
+    .option('--json', 'print the result as JSON', false)
+    .action(async (a: string, b: string, { repo, json }: { repo?: string; json: boolean }) => {
+      const result = await imageDiff({ a, b, repo, progress: line.progress });
+      if (json) line.printJson(result);
+      else line.print(diffText(result));
+      if (!result.same) line.setStatus(DIFFERENT);
+    });
+}
+
+interface MountFlags {
+  basedir: string[];
+  repo?: string;
+  digest?: string;
+}
+
+function addMount(image: Command, line: CommandLine): void {
+  line
+    .addCommand(image, 'mount', IMAGE_MOUNT_PAGE)
+    .argument('IMAGE', 'the image')
+    .argument('DIRECTORY', 'where its root appears')
+    .option('--basedir <DIR>', 'a store of backing files; may be repeated', line.repeated, [])
+    .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', line.once)
+    .option('--digest <HEX>', "the image's fs-verity digest, to be enforced", line.once)
+    .action((file: string, directory: string, { basedir, repo, digest }: MountFlags) => {
+      imageMount({ image: file, directory, basedirs: basedir, repo, digest });
+    });
+}
+
+/** As diff(1) has it. */
+const DIFFERENT = 1;
+
+function diffText({ form, differences }: ImageDiffResult): string {
+  const lines = differences.map(differenceText);
+  if (form !== undefined) lines.push(`the same tree in another form: ${form}\n`);
+  return lines.join('');
+}

@@ -1,0 +1,223 @@
+/** mkcomposefs(1) of composefs 1.0.8: an image of a directory or of a dump. `--hardlinks` is ours. */
+
+import { closeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { isatty } from 'node:tty';
+import { fillDigestStore } from '../adapters/digest-store.ts';
+import { readContent, type ScanOptions, SourceError, scanDirectory } from '../adapters/directory-source.ts';
+import { errnoText } from '../adapters/error-text.ts';
+import { nodeHasher } from '../adapters/hasher.ts';
+import { type OutputFile, openOutput } from '../adapters/output-file.ts';
+import { VerityComputer } from '../adapters/verity.ts';
+import { openForReading, readWhole } from '../adapters/whole-file.ts';
+import { parseDump } from '../formats/dump.ts';
+import { type ByteString, hex } from '../formats/encoding.ts';
+import { MAX_FORMAT_VERSION } from '../formats/erofs-layout.ts';
+import type { FormatVersion } from '../formats/erofs-plan.ts';
+import { type ImageOptions, writeImage } from '../formats/erofs-write.ts';
+import { verityDigest } from '../formats/fsverity.ts';
+import { S_IFDIR, S_IFMT, type TreeNode, validateTree } from '../formats/tree.ts';
+import { type Grammar, parseArguments } from './getopt.ts';
+import type { Call } from './tool.ts';
+
+const GRAMMAR: Grammar = {
+  short: 'CR',
+  long: [
+    { name: 'skip-xattrs', value: false },
+    { name: 'user-xattrs', value: false },
+    { name: 'skip-devices', value: false },
+    { name: 'use-epoch', value: false },
+    { name: 'digest-store', value: true },
+    { name: 'print-digest', value: false },
+    { name: 'print-digest-only', value: false },
+    { name: 'from-file', value: false },
+    { name: 'max-version', value: true },
+    { name: 'min-version', value: true },
+    { name: 'threads', value: true },
+    { name: 'hardlinks', value: false, exact: true },
+  ],
+};
+
+function usage(name: string): string {
+  return `Usage: ${name} [OPTIONS] SOURCE IMAGE
+Options:
+  --digest-store=PATH   Store content files in this directory
+  --use-epoch           Make all mtimes zero
+  --skip-devices        Don't store device nodes
+  --skip-xattrs         Don't store file xattrs
+  --user-xattrs         Only store user.* xattrs
+  --print-digest        Print the digest of the image
+  --print-digest-only   Print the digest of the image, don't write image
+  --from-file           The source is a dump file, not a directory
+  --min-version=N       Use this minimal format version (default=0)
+  --max-version=N       Use this maximum format version (default=${MAX_FORMAT_VERSION})
+  --threads=N           Use this to override the default number of threads used to calculate digest and copy files (default=${availableParallelism()})
+  --hardlinks           Keep hard links of the directory (sealroot only)
+`;
+}
+
+interface Settings {
+  readonly flags: ReadonlySet<string>;
+  readonly digestStore: ByteString | undefined;
+  readonly versions: readonly [min: number, max: number];
+  readonly operands: readonly ByteString[];
+}
+
+export function mkcomposefs(call: Call): void {
+  const settings = parse(call);
+  const { flags } = settings;
+  const digestOnly = flags.has('print-digest-only');
+  const [source, image] = operands(call, settings.operands, digestOnly);
+  const output = image === undefined ? undefined : destination(call, image);
+  const tree = flags.has('from-file') ? readDump(call, source) : readDirectory(call, source, settings);
+  const bytes = encode(call, tree, settings.versions);
+  if (output !== undefined) {
+    withReason(
+      call,
+      () => 'cannot write file',
+      () => output(bytes),
+    );
+  }
+  if (digestOnly || flags.has('print-digest')) call.out(`${hex(verityDigest(bytes, nodeHasher))}\n`);
+}
+
+function parse(call: Call): Settings {
+  const { options, operands, mistake } = parseArguments(
+    call.args,
+    GRAMMAR,
+    process.env.POSIXLY_CORRECT !== undefined,
+  );
+  const flags = new Set<string>();
+  let digestStore: ByteString | undefined;
+  const versions: { min?: number; max?: number } = {};
+  for (const { name, value = '' as ByteString } of options) {
+    if (name === 'digest-store') digestStore = value;
+    else if (name === 'min-version') versions.min = integer(call, value, 'min version');
+    else if (name === 'max-version') versions.max = integer(call, value, 'max version');
+    else if (name === 'threads') requireThreads(call, value);
+    else if (name === 'C' || name === 'R') call.exit(usage(call.name));
+    else flags.add(name);
+  }
+  if (mistake?.kind === 'value-missing') call.exit('option needs a value\n');
+  if (mistake !== undefined) call.exit(usage(call.name));
+  const given = versions.min !== undefined || versions.max !== undefined;
+  // Who gives one gets 0 for the other.
+  const range = [versions.min ?? 0, versions.max ?? (given ? 0 : MAX_FORMAT_VERSION)] as const;
+  return { flags, digestStore, versions: range, operands };
+}
+
+/** strtol(3), and what is left of it in an int. */
+function integer(call: Call, text: ByteString, what: string): number {
+  const match = /^[\t\n\v\f\r ]*([+-]?)([0-9]+)$/.exec(text);
+  if (match === null) call.exit(`Invalid ${what} ${text}\n`);
+  const value = BigInt(match[2] ?? '') * (match[1] === '-' ? -1n : 1n);
+  const long = value > 2n ** 63n - 1n ? 2n ** 63n - 1n : value < -(2n ** 63n) ? -(2n ** 63n) : value;
+  return Number(BigInt.asIntN(32, long));
+}
+
+function requireThreads(call: Call, text: ByteString): void {
+  const count = integer(call, text, 'threads count');
+  if (count <= 0) call.exit(`Invalid threads count ${count}\n`);
+}
+
+function operands(
+  call: Call,
+  given: readonly ByteString[],
+  digestOnly: boolean,
+): [source: ByteString, image: ByteString | undefined] {
+  const [source, image] = given;
+  if (source === undefined) call.exit(`No source path specified\n${usage(call.name)}`);
+  if (source === '') call.fail('Empty source path specified');
+  if (given.length > 2) call.exit(`Too many arguments\n${usage(call.name)}`);
+  if (image === undefined && !digestOnly) call.exit(`No destination path specified\n${usage(call.name)}`);
+  if (image !== undefined && digestOnly) {
+    call.exit(`Cannot specify destination path with --print-digest-only\n${usage(call.name)}`);
+  }
+  return [source, image];
+}
+
+/** Runs `action`; what the system says against it is reported as err(3) does. */
+function withReason<T>(call: Call, describe: (path: ByteString) => string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    return call.fail(`${describe(error.path)}: ${errnoText(error.errno)}`);
+  }
+}
+
+function destination(call: Call, image: ByteString): OutputFile {
+  if (image === '-') {
+    if (isatty(1)) call.fail('stdout is a tty.  Refusing to use it');
+    return (bytes) => call.out(bytes);
+  }
+  return withReason(
+    call,
+    () => 'failed to open output file',
+    () => openOutput(image),
+  );
+}
+
+function readDump(call: Call, source: ByteString): TreeNode {
+  const fd =
+    source === '-'
+      ? 0
+      : withReason(
+          call,
+          (path) => `open \`${path}\``,
+          () => openForReading(source),
+        );
+  try {
+    return parseDump(readWhole(fd, source));
+  } catch (error) {
+    if (error instanceof SourceError) call.fail('Error reading from file');
+    throw error;
+  } finally {
+    if (fd !== 0) closeSync(fd);
+  }
+}
+
+function readDirectory(call: Call, source: ByteString, { flags, digestStore }: Settings): TreeNode {
+  if (flags.has('skip-xattrs') && flags.has('user-xattrs')) {
+    call.fail(`error accessing ${source}: ${errnoText('EINVAL')}`);
+  }
+  const options: ScanOptions = {
+    xattrs: flags.has('skip-xattrs') ? 'none' : flags.has('user-xattrs') ? 'user' : 'all',
+    skipDevices: flags.has('skip-devices'),
+    epoch: flags.has('use-epoch'),
+    hardlinks: flags.has('hardlinks'),
+  };
+  const { root, files } = withReason(
+    call,
+    (path) => `error accessing ${path}`,
+    () => scanDirectory(source, options),
+  );
+  withReason(
+    call,
+    (path) => `error computing digest of ${path}`,
+    () => {
+      const computer = new VerityComputer();
+      for (const file of files) readContent(file, computer);
+    },
+  );
+  if (digestStore !== undefined) {
+    withReason(
+      call,
+      (path) => `cannot fill store: ${path}`,
+      () => fillDigestStore(digestStore, files),
+    );
+  }
+  return root;
+}
+
+function encode(call: Call, tree: TreeNode, versions: Settings['versions']): Uint8Array {
+  if (!versions.every(isFormatVersion)) call.fail(`cannot write file: ${errnoText('EINVAL')}`);
+  if ((tree.mode & S_IFMT) !== S_IFDIR) call.fail(`cannot write file: ${errnoText('ENOTDIR')}`);
+  const [minVersion, maxVersion] = versions as [FormatVersion, FormatVersion];
+  const options: ImageOptions = { minVersion, maxVersion };
+  return writeImage(validateTree(tree), options);
+}
+
+function isFormatVersion(version: number): boolean {
+  return version >= 0 && version <= MAX_FORMAT_VERSION;
+}

@@ -1,0 +1,68 @@
+/** How a tool of composefs ends and what it says; collected here, printed by main.ts. */
+
+import { type ByteString, fromByteString } from '../formats/encoding.ts';
+import { SealrootError } from '../formats/errors.ts';
+
+export interface Outcome {
+  readonly status: number;
+  readonly stdout: readonly Uint8Array[];
+  readonly stderr: Uint8Array;
+}
+
+/** Ends a tool. */
+class Exit extends Error {
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`exit status ${status}`);
+    this.status = status;
+  }
+}
+
+/** What a tool is called with, and what it says. Text is bytes: names are printed as they are. */
+export class Call {
+  readonly name: string;
+  readonly args: readonly ByteString[];
+  readonly stdout: Uint8Array[] = [];
+  stderr = '';
+
+  constructor(name: string, args: readonly ByteString[]) {
+    this.name = name;
+    this.args = args;
+  }
+
+  out(text: string | Uint8Array): void {
+    this.stdout.push(typeof text === 'string' ? fromByteString(text as ByteString) : text);
+  }
+
+  err(text: string): void {
+    this.stderr += text;
+  }
+
+  /** `text` to standard error as it is, and the end. */
+  exit(text: string, status = 1): never {
+    this.err(text);
+    throw new Exit(status);
+  }
+
+  /** As errx(3): with the program's name before and a newline after. */
+  fail(text: string): never {
+    this.exit(`${this.name}: ${text}\n`);
+  }
+}
+
+export type Tool = (call: Call) => void;
+
+/** Runs a tool. Every failure is status 1, as with the reference; a defect of ours is thrown on. */
+export function runTool(tool: Tool, name: string, args: readonly ByteString[]): Outcome {
+  const call = new Call(name, args);
+  let status = 0;
+  try {
+    tool(call);
+  } catch (error) {
+    if (!(error instanceof Exit || error instanceof SealrootError)) throw error;
+    status = error instanceof Exit ? error.status : 1;
+    if (error instanceof SealrootError) call.err(`${name}: ${error.message}\n`);
+  }
+  return { status, stdout: call.stdout, stderr: fromByteString(call.stderr as ByteString) };
+}

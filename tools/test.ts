@@ -69,6 +69,7 @@ const counts = [
   stage('types', ['tsc', '-p', 'tsconfig.json']),
   stage('lint', ['biome', 'check', '.']),
   vitest('unit'),
+  stage('fuzzing', ['tsx', 'test/fuzz/run.ts', '--runs', '30000']),
   stage('prepare-root', ['tsx', 'initrd/build.ts']),
   stage('sealroot', ['tsx', 'tools/build.ts']),
   vitest('real'),

@@ -111,6 +111,9 @@ export function qemuArguments(
   return [...out, ...extraArguments];
 }
 
+/** The kernel's last words when it stops without switching the machine off (kernel/reboot.c). */
+const HALTED = 'reboot: System halted';
+
 interface Waiter {
   /** True when it is over, one way or the other. */
   check(): boolean;
@@ -168,6 +171,9 @@ export class Machine {
       this.#console += text;
       if (this.#console.length > MAX_CONSOLE_BYTES)
         this.#fail(new Error(`more than ${MAX_CONSOLE_BYTES} bytes of console`));
+      // It would stand still until a deadline.
+      if (this.#console.includes(HALTED, this.#console.length - text.length - HALTED.length))
+        this.#fail(new Error('its kernel halted'));
       this.#notify();
     });
     events.on('data', (text: string) => {

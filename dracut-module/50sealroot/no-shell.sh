@@ -11,4 +11,7 @@ case $action in
     *) action=halt ;;
 esac
 echo "sealroot: the boot has failed and a sealed initramfs opens no shell: $action"
+# dracut's own scripts wait for this one, and what they would do next is what rd.emergency says: halt -f, at once and
+# without the policy. They lose their connection to systemd the moment that it begins to shut down, and would be faster.
+systemctl kill --signal=STOP 'dracut-[!e]*.service' 2>/dev/null
 exec systemctl --force "$action"

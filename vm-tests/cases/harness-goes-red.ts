@@ -22,6 +22,7 @@ function runner(args: readonly string[]): Promise<RunResult> {
 const RED = {
   fails: 'cannot accept guest fails: done with status 7',
   hangs: 'cannot see the end of guest hangs: deadline of 3 s passed',
+  halts: 'cannot see the end of guest halts: its kernel halted',
   'stays-silent': 'cannot accept guest stays-silent: it ended without done',
   panics: 'cannot accept guest panics: its kernel panicked',
   contradicts: 'cannot see the end of guest contradicts: event afterthought after done',
@@ -36,7 +37,7 @@ function requireRed(output: string, name: string, reason: string): void {
 }
 
 export default {
-  title: 'a guest that fails, hangs, stays silent, panics or contradicts itself turns the run red',
+  title: 'a guest that fails, hangs, halts, stays silent, panics or contradicts itself turns the run red',
   deadlineSeconds: 1000,
   async run(context) {
     await context.step('every red case is red, for its own reason, and the green one is green', async () => {

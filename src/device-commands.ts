@@ -24,7 +24,7 @@ export interface CommandLine {
   once(value: string, previous: string | undefined): string;
   repeated(value: string, previous: readonly string[]): string[];
   required(command: string, option: string, values: readonly string[]): readonly string[];
-  print(text: string): void;
+  print(text: string | Uint8Array): void;
   printJson(value: unknown): void;
   warn(warnings: readonly string[]): void;
   /** One line of progress; nothing where nobody looks. */

@@ -1,30 +1,121 @@
-/** The commands that read images on the command line; see main.ts, which prints. */
+/** The `image` commands on the command line; see main.ts, which prints. */
 
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type ImageCheckResult, imageCheck } from './commands/image-check.ts';
+import { imageCreate } from './commands/image-create.ts';
 import { differenceText, type ImageDiffResult, imageDiff } from './commands/image-diff.ts';
+import { imageDigest } from './commands/image-digest.ts';
+import { imageDump } from './commands/image-dump.ts';
 import { imageLs, type ListedNode } from './commands/image-ls.ts';
 import { imageMount } from './commands/image-mount.ts';
 import { listMissingObjects, listObjects, type ObjectRecord } from './commands/image-objects.ts';
 import { modeText } from './commands/tree-text.ts';
 import type { CommandLine } from './device-commands.ts';
-import { badInput } from './formats/errors.ts';
+import { parseHex } from './formats/encoding.ts';
+import { badInput, usageError } from './formats/errors.ts';
+import {
+  formatVerityDigest,
+  isVerityBlockSize,
+  USUAL_VERITY,
+  VERITY_ALGORITHMS,
+  type VerityAlgorithm,
+} from './formats/fsverity.ts';
+
 import {
   IMAGE_CHECK_PAGE,
+  IMAGE_CREATE_PAGE,
   IMAGE_DIFF_PAGE,
+  IMAGE_DIGEST_PAGE,
+  IMAGE_DUMP_PAGE,
   IMAGE_LS_PAGE,
   IMAGE_MISSING_OBJECTS_PAGE,
   IMAGE_MOUNT_PAGE,
   IMAGE_OBJECTS_PAGE,
+  IMAGE_PAGE,
 } from './image-usage.ts';
 
-/** `image` is the command that they belong to. */
-export function addImageReaders(image: Command, line: CommandLine): void {
+export function addImage(program: Command, line: CommandLine): void {
+  const image = line.addCommand(program, 'image', IMAGE_PAGE);
+  addCreate(image, line);
+  line
+    .addCommand(image, 'dump', IMAGE_DUMP_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .action(async (path: string) => line.print(await imageDump({ image: path })));
+  addDigest(image, line);
   addCheck(image, line);
   addLs(image, line);
   addObjects(image, line);
   addDiff(image, line);
   addMount(image, line);
+}
+
+interface CreateFlags {
+  repo: string;
+  commit: string;
+  digests: boolean;
+  cache: boolean;
+  hashAlg: VerityAlgorithm;
+}
+
+function addCreate(image: Command, line: CommandLine): void {
+  line
+    .addCommand(image, 'create', IMAGE_CREATE_PAGE)
+    .argument('IMAGE', 'the file to write, or - for standard output')
+    .requiredOption('--repo <REPO>', 'the repository', line.once)
+    .requiredOption('--commit <REV>', 'a branch, remote ref or checksum', line.once)
+    .option(
+      '--no-digests',
+      'leave the digests of the files out, as ostree checkout --composefs-noverity does',
+    )
+    .option('--no-cache', 'read every object, also those that were read before and are unchanged')
+    .addOption(hashAlgorithm())
+    .action(async (output: string, flags: CreateFlags) => {
+      if (output === '-' && process.stdout.isTTY) {
+        throw usageError(
+          'output-is-terminal',
+          'cannot write an image to standard output: it is a terminal',
+          'redirect it',
+        );
+      }
+      const { repo, commit: rev, digests, cache, hashAlg: algorithm } = flags;
+      const { progress } = line;
+      const result = await imageCreate({ repo, rev, output, digests, cache, algorithm, progress });
+      line.warn(result.warnings);
+      line.print(output === '-' ? result.image : `${result.digest}\n`);
+    });
+}
+
+interface DigestFlags {
+  hashAlg: VerityAlgorithm;
+  blockSize?: number;
+  json: boolean;
+}
+
+function addDigest(image: Command, line: CommandLine): void {
+  line
+    .addCommand(image, 'digest', IMAGE_DIGEST_PAGE)
+    .argument('IMAGE', 'the image, or - for standard input')
+    .addOption(hashAlgorithm())
+    .option('--block-size <BYTES>', 'of the Merkle tree: a power of two from 1024 to 65536', blockSizeOf)
+    .option('--json', 'print the result as JSON', false)
+    .action(async (path: string, flags: DigestFlags) => {
+      const { hashAlg: algorithm, blockSize = USUAL_VERITY.blockSize } = flags;
+      const result = await imageDigest({ image: path, algorithm, blockSize });
+      if (flags.json) line.printJson(result);
+      else line.print(`${formatVerityDigest(parseHex(result.digest, 'digest'), result)}\n`);
+    });
+}
+
+/** As fsverity(1) calls it. */
+function hashAlgorithm(): Option {
+  return new Option('--hash-alg <ALG>', 'of the digests: sha256, which a sealed commit has, or sha512')
+    .choices(Object.keys(VERITY_ALGORITHMS))
+    .default('sha256');
+}
+
+function blockSizeOf(value: string): number {
+  if (isVerityBlockSize(Number(value))) return Number(value);
+  throw new InvalidArgumentError('It must be a power of two from 1024 to 65536.');
 }
 
 function addCheck(image: Command, line: CommandLine): void {

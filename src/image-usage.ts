@@ -1,6 +1,52 @@
-/** The prose of the manual pages of what reads images. */
+/** The prose of the manual pages of `image`. */
 
 import type { ManualPage } from './manual.ts';
+
+export const IMAGE_PAGE: ManualPage = {
+  summary: 'make and read composefs images',
+  description: [
+    'A composefs image is a read-only EROFS file system that holds names and metadata and refers to objects by their path and fs-verity digest.',
+  ],
+  examples: ['sealroot image create --repo repo --commit os/stable os.cfs', 'sealroot image dump os.cfs'],
+};
+
+export const IMAGE_CREATE_PAGE: ManualPage = {
+  summary: 'write the composefs image of a commit',
+  description: [
+    'Computes the image from the objects of the commit, byte for byte what libostree makes, and writes it to IMAGE, or to standard output when IMAGE is "-". A file appears whole or not at all.',
+    'An image without the digests of the files (--no-digests) is not what a sealed commit names: a mount of it shows the same tree and verifies no content.',
+    'What has been read of the objects is kept in $XDG_CACHE_HOME/sealroot or ~/.cache/sealroot and used again as long as an object keeps its inode, size and times; --no-cache reads all of them. seal, verify and deployments never use it.',
+    'With --hash-alg sha512 all digests are SHA-512, as composefs-rs has them; such an image is not what a sealed commit names.',
+    'Prints the fs-verity digest of the image as fsverity-ALGORITHM-LOG2:HEX, with the binary logarithm of the block size, unless standard output is the image.',
+  ],
+  examples: [
+    'sealroot image create --repo repo --commit os/stable os.cfs',
+    'sealroot image create --repo repo --commit os/stable - | sealroot image dump -',
+  ],
+};
+
+export const IMAGE_DUMP_PAGE: ManualPage = {
+  summary: 'show a composefs image as text',
+  description: [
+    'Prints one line for each file of IMAGE ("-" is standard input), in the format of composefs-info dump.',
+  ],
+  examples: [
+    'sealroot image dump os.cfs',
+    'diff <(sealroot image dump old.cfs) <(sealroot image dump new.cfs)',
+  ],
+};
+
+export const IMAGE_DIGEST_PAGE: ManualPage = {
+  summary: 'print the fs-verity digest of an image',
+  description: [
+    'Prints the fs-verity digest of IMAGE ("-" is standard input) without a salt, as fsverity-ALGORITHM-LOG2:HEX, with the binary logarithm of the block size. It is what the kernel measures when the file has fs-verity of this algorithm and block size, and fsverity-sha256-12 is what a sealed commit names. The file need not have fs-verity. The kernel has none with blocks larger than its pages.',
+  ],
+  examples: [
+    'sealroot image digest os.cfs',
+    'sealroot image digest --hash-alg sha512 os.cfs',
+    'sealroot image digest --json os.cfs',
+  ],
+};
 
 export const IMAGE_CHECK_PAGE: ManualPage = {
   summary: 'find everything that is wrong with an image',

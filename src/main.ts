@@ -8,29 +8,16 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { createProgress } from './adapters/progress.ts';
 import { explain } from './commands/explain.ts';
-import { imageCreate } from './commands/image-create.ts';
-import { imageDigest } from './commands/image-digest.ts';
-import { imageDump } from './commands/image-dump.ts';
 import { keygen } from './commands/keygen.ts';
 import { type SealResult, seal } from './commands/seal.ts';
 import { verify } from './commands/verify.ts';
 import { addAdmin, addDisk, type CommandLine } from './device-commands.ts';
 import { exitStatus, SealrootError, systemError, usageError } from './formats/errors.ts';
 import { refusalOf } from './formats/refusals.ts';
-import { addImageReaders } from './image-commands.ts';
+import { addImage } from './image-commands.ts';
 import { fullName, type ManualPage, setManualPage } from './manual.ts';
 import { runPersonality } from './personalities/personality.ts';
-import {
-  EXPLAIN_PAGE,
-  IMAGE_CREATE_PAGE,
-  IMAGE_DIGEST_PAGE,
-  IMAGE_DUMP_PAGE,
-  IMAGE_PAGE,
-  KEYGEN_PAGE,
-  ROOT_PAGE,
-  SEAL_PAGE,
-  VERIFY_PAGE,
-} from './usage.ts';
+import { EXPLAIN_PAGE, KEYGEN_PAGE, ROOT_PAGE, SEAL_PAGE, VERIFY_PAGE } from './usage.ts';
 
 const progress = createProgress(process.stderr);
 
@@ -200,42 +187,6 @@ function addVerify(program: Command): void {
     });
 }
 
-function addImage(program: Command): void {
-  const image = addCommand(program, 'image', IMAGE_PAGE);
-  addCommand(image, 'create', IMAGE_CREATE_PAGE)
-    .argument('IMAGE', 'the file to write, or - for standard output')
-    .requiredOption('--repo <REPO>', 'the repository', once)
-    .requiredOption('--commit <REV>', 'a branch, remote ref or checksum', once)
-    .option(
-      '--no-digests',
-      'leave the digests of the files out, as ostree checkout --composefs-noverity does',
-    )
-    .action(async (output: string, flags: { repo: string; commit: string; digests: boolean }) => {
-      if (output === '-' && process.stdout.isTTY) {
-        throw usageError(
-          'output-is-terminal',
-          'cannot write image to standard output: it is a terminal',
-          'redirect it',
-        );
-      }
-      const { repo, commit, digests } = flags;
-      const result = await imageCreate({ repo, rev: commit, output, digests, progress });
-      print(output === '-' ? result.image : `${result.digest}\n`);
-    });
-  addCommand(image, 'dump', IMAGE_DUMP_PAGE)
-    .argument('IMAGE', 'the image, or - for standard input')
-    .action(async (path: string) => print(await imageDump({ image: path })));
-  addCommand(image, 'digest', IMAGE_DIGEST_PAGE)
-    .argument('IMAGE', 'the image, or - for standard input')
-    .option('--json', 'print the result as JSON', false)
-    .action(async (path: string, flags: { json: boolean }) => {
-      const result = await imageDigest({ image: path });
-      if (flags.json) printJson(result);
-      else print(`${result.digest}\n`);
-    });
-  addImageReaders(image, LINE);
-}
-
 function addExplain(program: Command): void {
   addCommand(program, 'explain', EXPLAIN_PAGE)
     .argument('CODE', 'the code of a refusal, as the console and the journal show it')
@@ -272,7 +223,7 @@ function createProgram(): Command {
   addKeygen(program);
   addSeal(program);
   addVerify(program);
-  addImage(program);
+  addImage(program, LINE);
   addDisk(program, LINE);
   addAdmin(program, LINE);
   addExplain(program);

@@ -55,46 +55,6 @@ export const VERIFY_PAGE: ManualPage = {
   ],
 };
 
-export const IMAGE_PAGE: ManualPage = {
-  summary: 'make and read composefs images',
-  description: [
-    'A composefs image is a read-only EROFS file system that holds names and metadata and refers to objects by their path and fs-verity digest.',
-  ],
-  examples: ['sealroot image create --repo repo --commit os/stable os.cfs', 'sealroot image dump os.cfs'],
-};
-
-export const IMAGE_CREATE_PAGE: ManualPage = {
-  summary: 'write the composefs image of a commit',
-  description: [
-    'Computes the image from the objects of the commit, byte for byte what libostree makes, and writes it to IMAGE, or to standard output when IMAGE is "-". A file appears whole or not at all.',
-    'An image without the digests of the files (--no-digests) is not what a sealed commit names: a mount of it shows the same tree and verifies no content.',
-    'Prints the fs-verity digest of the image, unless standard output is the image.',
-  ],
-  examples: [
-    'sealroot image create --repo repo --commit os/stable os.cfs',
-    'sealroot image create --repo repo --commit os/stable - | sealroot image dump -',
-  ],
-};
-
-export const IMAGE_DUMP_PAGE: ManualPage = {
-  summary: 'show a composefs image as text',
-  description: [
-    'Prints one line for each file of IMAGE ("-" is standard input), in the format of composefs-info dump.',
-  ],
-  examples: [
-    'sealroot image dump os.cfs',
-    'diff <(sealroot image dump old.cfs) <(sealroot image dump new.cfs)',
-  ],
-};
-
-export const IMAGE_DIGEST_PAGE: ManualPage = {
-  summary: 'print the fs-verity digest of an image',
-  description: [
-    'Prints the fs-verity digest of IMAGE ("-" is standard input) in hex: SHA-256, blocks of 4096 bytes, no salt. It is what the kernel measures when the file has fs-verity, and what a sealed commit names. The file need not have fs-verity.',
-  ],
-  examples: ['sealroot image digest os.cfs', 'sealroot image digest --json os.cfs'],
-};
-
 export const EXPLAIN_PAGE: ManualPage = {
   summary: 'say what a refusal means and what to do about it',
   description: [

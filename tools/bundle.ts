@@ -19,7 +19,7 @@ export async function bundleProgram(folder: string): Promise<void> {
   await build({
     entryPoints: {
       sealroot: join(ROOT, 'src/main.ts'),
-      'object-reader': join(ROOT, 'src/object-reader.ts'),
+      'file-reader': join(ROOT, 'src/file-reader.ts'),
     },
     outdir: folder,
     bundle: true,

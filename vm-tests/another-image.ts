@@ -37,6 +37,6 @@ export async function anotherSealedImage(base: BaseDisk, scratch: string): Promi
   ]);
   await sealroot(['seal', '--repo', repo, 'os/other', '--key', base.keys.secretKey]);
   const image = path.join(scratch, 'other.cfs');
-  await sealroot(['image', 'create', '--repo', repo, '--commit', 'os/other', image]);
+  await sealroot(['image', 'create', '--no-cache', '--repo', repo, '--commit', 'os/other', image]);
   return await readFile(image);
 }

@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { type ByteString, printable } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
+import { algorithmOfDigest, type VerityAlgorithm } from '../formats/fsverity.ts';
 import { S_IFMT, S_IFREG } from '../formats/tree.ts';
 import { pathBuffer, reading, type SourceFile, withUnchanged } from './directory-source.ts';
 import { errnoOf } from './error-text.ts';
@@ -82,7 +83,7 @@ function isWhole(object: ByteString, size: number): boolean {
 /** Shares the extents where the file system can (FICLONE), else the kernel copies. */
 function copyContent({ path, status }: SourceFile, temporary: ByteString): void {
   const target = pathBuffer(temporary);
-  withUnchanged(path, status, (source) => {
+  withUnchanged(path, status.stamp, (source) => {
     const flags = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
     reading(temporary, () => copyFileSync(`/proc/self/fd/${source}`, target, flags));
   });
@@ -95,8 +96,9 @@ function seal(temporary: ByteString, digest: Uint8Array): void {
   try {
     fsyncSync(fd);
     const name = `"${printable(temporary)}"`;
-    if (!tryEnableVerity(fd, name)) return;
-    const measured = measureVerity(fd, name);
+    const algorithm = algorithmOfDigest(digest) ?? 'sha256';
+    if (!tryEnableVerity(fd, name, algorithm)) return;
+    const measured = measureVerity(fd, name, algorithm);
     if (measured !== undefined) requireDigest(measured, digest, name);
   } finally {
     closeSync(fd);
@@ -104,9 +106,9 @@ function seal(temporary: ByteString, digest: Uint8Array): void {
 }
 
 /** False where kernel or file system will not: the object then goes without, as the reference has it. */
-function tryEnableVerity(fd: number, name: string): boolean {
+function tryEnableVerity(fd: number, name: string, algorithm: VerityAlgorithm): boolean {
   try {
-    enableVerity(fd, name);
+    enableVerity(fd, name, algorithm);
     return true;
   } catch (error) {
     if (error instanceof SealrootError && error.kind === 'system') return false;

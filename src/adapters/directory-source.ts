@@ -8,6 +8,7 @@ import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } f
 import { ascii, type ByteString, hex, printable } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import {
+  NO_XATTRS,
   newNode,
   S_IFBLK,
   S_IFCHR,
@@ -18,7 +19,8 @@ import {
   type TreeNode,
 } from '../formats/tree.ts';
 import { errnoOf } from './error-text.ts';
-import { type InodeStatus, inodeStatus } from './inode-status.ts';
+import { type InodeStatus, identityOf, inodeStatus, STAMP_BYTES } from './inode-status.ts';
+import type { StoredFile } from './object-file.ts';
 import { getXattr, listXattrs } from './syscalls.ts';
 import type { VerityComputer } from './verity.ts';
 
@@ -75,14 +77,22 @@ export function pathBuffer(path: ByteString): Buffer {
 
 interface Scan {
   readonly options: ScanOptions;
+  readonly announce: (job: ByteString) => void;
   readonly files: SourceFile[];
   /** Inodes with several names, by identity. */
   readonly known: Map<string, TreeNode>;
 }
 
-/** Reads names, inodes and xattrs; no content. The root may be anything: whether it serves is the writer's business. */
-export function scanDirectory(path: ByteString, options: ScanOptions): DirectorySource {
-  const scan: Scan = { options, files: [], known: new Map() };
+/**
+ * Reads names, inodes and xattrs; no content, but tells of each file whose digest will be asked for. The root may be
+ * anything: whether it serves is the writer's business.
+ */
+export function scanDirectory(
+  path: ByteString,
+  options: ScanOptions,
+  announce: (job: ByteString) => void = () => {},
+): DirectorySource {
+  const scan: Scan = { options, announce, files: [], known: new Map() };
   return { root: scanNode(scan, path, inodeOf(path)), files: scan.files };
 }
 
@@ -93,21 +103,26 @@ function inodeOf(path: ByteString): InodeStatus {
 function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
   const type = status.mode & S_IFMT;
   if (scan.options.hardlinks && status.nlink > 1 && type !== S_IFDIR) {
-    const known = scan.known.get(status.identity);
+    const known = scan.known.get(identityOf(status));
     if (known !== undefined) {
       known.nlink++;
       return { ...known, hardlink: known };
     }
   }
   const node = sourceNode(scan, path, status);
-  if (scan.options.hardlinks) scan.known.set(status.identity, node);
+  if (scan.options.hardlinks) scan.known.set(identityOf(status), node);
   if (type === S_IFDIR) node.children = scanChildren(scan, path);
-  else if (type === S_IFREG && status.size > 0) scan.files.push({ path, node, status });
+  else if (type === S_IFREG && status.size > 0) addFile(scan, { path, node, status });
   else if (type === S_IFLNK) {
     node.payload = reading(path, () => readlinkSync(pathBuffer(path), 'latin1')) as ByteString;
     node.size = node.payload.length;
   }
   return node;
+}
+
+function addFile({ files, announce }: Scan, file: SourceFile): void {
+  files.push(file);
+  if (file.node.size > MAX_INLINE_BYTES) announce(fileJob(file));
 }
 
 function sourceNode({ options }: Scan, path: ByteString, status: InodeStatus): TreeNode {
@@ -153,15 +168,34 @@ function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
   return children;
 }
 
+/** Reads a file by its job's name, see fileJob. */
+export type NamedFileReader = (name: ByteString) => StoredFile;
+
 /** Gives the file's node its content, or the digest and path of its object. */
-export function readContent({ path, node, status }: SourceFile, computer: VerityComputer): void {
-  withUnchanged(path, status, (fd) => {
-    if (node.size <= MAX_INLINE_BYTES) {
+export function readContent(file: SourceFile, read: NamedFileReader): void {
+  const { path, node, status } = file;
+  if (node.size <= MAX_INLINE_BYTES) {
+    withUnchanged(path, status.stamp, (fd) => {
       node.content = readExactly(fd, node.size, path);
-      return;
-    }
-    node.digest = computer.ofDescriptor(fd, node.size, `"${printable(path)}"`);
-    node.payload = objectPath(node.digest);
+    });
+    return;
+  }
+  node.digest = read(fileJob(file)).digest;
+  node.payload = node.digest === undefined ? undefined : objectPath(node.digest);
+}
+
+/** What a reader has to know of a file: the stamp of its inode, and its path. */
+export function fileJob({ path, status }: SourceFile): ByteString {
+  return (status.stamp + path) as ByteString;
+}
+
+/** Digest and size of a file; of a node, the scan knows the rest. Throws when the inode is not, or is no more, that of the stamp. */
+export function readNamedFile(name: ByteString, computer: VerityComputer): StoredFile {
+  const stamp = name.slice(0, STAMP_BYTES) as ByteString;
+  const path = name.slice(STAMP_BYTES) as ByteString;
+  return withUnchanged(path, stamp, (fd, { mode, uid, gid, size }) => {
+    const digest = computer.ofDescriptor(fd, size, `"${printable(path)}"`);
+    return { mode, uid, gid, size, xattrs: NO_XATTRS, digest };
   });
 }
 
@@ -171,22 +205,27 @@ function objectPath(digest: Uint8Array): ByteString {
   return ascii(`${text.slice(0, 2)}/${text.slice(2)}`);
 }
 
-/** Runs `use` on a file that is, before and after, what `status` says: nobody has written to it since. */
-export function withUnchanged(path: ByteString, status: InodeStatus, use: (fd: number) => void): void {
+/** Runs `use` on a file whose inode has, before and after, that stamp: nobody has written to it since. */
+export function withUnchanged<T>(
+  path: ByteString,
+  stamp: ByteString,
+  use: (fd: number, status: InodeStatus) => T,
+): T {
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
   const fd = reading(path, () => openSync(pathBuffer(path), flags));
   try {
-    requireUnchanged(fd, path, status);
-    reading(path, () => use(fd));
-    requireUnchanged(fd, path, status);
+    const status = requireUnchanged(fd, path, stamp);
+    const result = reading(path, () => use(fd, status));
+    requireUnchanged(fd, path, stamp);
+    return result;
   } finally {
     closeSync(fd);
   }
 }
 
-function requireUnchanged(fd: number, path: ByteString, { identity, changed, size }: InodeStatus): void {
-  const now = reading(path, () => inodeStatus(fd, path));
-  if (now.identity === identity && now.changed === changed && now.size === size) return;
+function requireUnchanged(fd: number, path: ByteString, stamp: ByteString): InodeStatus {
+  const status = reading(path, () => inodeStatus(fd, path));
+  if (status.stamp === stamp) return status;
   throw new SealrootError(
     'system',
     'source-changed',

@@ -1,7 +1,7 @@
 /** From a commit in a repository to its composefs image: the same bytes that `ostree checkout --composefs` writes. */
 
 import { writeImage } from '../formats/erofs-write.ts';
-import { verityDigest } from '../formats/fsverity.ts';
+import { USUAL_VERITY, type VerityAlgorithm, verityDigest } from '../formats/fsverity.ts';
 import { parseCommit } from '../formats/ostree-objects.ts';
 import { type ObjectSource, type TreeOptions, treeFromCommit } from '../formats/ostree-tree.ts';
 import { validateTree } from '../formats/tree.ts';
@@ -19,12 +19,16 @@ export interface ImageProgress {
   /** Distinct files read so far, and their bytes. */
   readonly files: number;
   readonly bytes: number;
+  /** Distinct files in all. */
+  readonly of: number;
 }
 
 export interface BuildOptions {
   readonly onProgress?: ((progress: ImageProgress) => void) | undefined;
   /** Called once for each file object when it has been read; what it throws ends the work. */
   readonly onFile?: (checksum: string, file: StoredFile) => void;
+  /** Of the image's own digest; SHA-256 when absent. That of the files is the store's. */
+  readonly algorithm?: VerityAlgorithm | undefined;
   /** As for treeFromCommit. */
   readonly dirTrees?: TreeOptions['dirTrees'];
 }
@@ -34,25 +38,30 @@ export function buildImage(store: ObjectStore, checksum: string, options: BuildO
   const commit = parseCommit(store.commit(checksum), `commit ${checksum}`);
   try {
     const image = writeImage(validateTree(treeFromCommit(commit, observed(store, options), options)));
-    return { image, digest: verityDigest(image, nodeHasher) };
+    const { algorithm = 'sha256' } = options;
+    return { image, digest: verityDigest(image, nodeHasher, { ...USUAL_VERITY, algorithm }) };
   } finally {
     store.release();
   }
 }
 
 function observed(store: ObjectStore, { onProgress, onFile }: BuildOptions): ObjectSource {
+  const announced = new Set<string>();
   let files = 0;
   let bytes = 0;
   return {
     dirTree: (checksum) => store.dirTree(checksum),
     dirMeta: (checksum) => store.dirMeta(checksum),
-    announce: (checksum) => store.announce(checksum),
+    announce: (checksum) => {
+      if (onProgress !== undefined) announced.add(checksum);
+      store.announce(checksum);
+    },
     file: (checksum) => {
       const file = store.file(checksum);
       onFile?.(checksum, file);
       files++;
       bytes += file.size;
-      onProgress?.({ files, bytes });
+      onProgress?.({ files, bytes, of: announced.size });
       return file;
     },
   };

@@ -1,6 +1,7 @@
 /**
- * Memory that threads share to read file objects: a ring of slots, each with the checksum of an object and, later, with
- * what was read of it. One thread publishes jobs and empties their slots, every thread takes jobs.
+ * Memory that threads share to read files: a ring of slots, each with the name of a job and, later, with what was read.
+ * What a name says is between those who publish and who work. One thread publishes jobs and empties their slots, every
+ * thread takes jobs.
  *
  * A job's number counts from 0 in the order of publishing; its slot is the number modulo the slots. The words that
  * threads wait for are in the byte order of the machine, all other numbers little endian; the memory never leaves the
@@ -30,17 +31,21 @@ const SLOT = {
   TARGET_BYTES: 36,
   XATTRS: 38,
   DIGEST: 40,
-  CHECKSUM: 72,
+  DIGEST_BYTES: 104,
+  NAME_BYTES: 106,
+  NAME: 108,
   /** Per xattr two bytes for the length of its name, two for that of its value, both; then the link's target. */
-  VARIABLE: 136,
-  BYTES: 384,
+  VARIABLE: 392,
+  BYTES: 640,
 } as const;
 
 const STATES = { PENDING: 0, DONE: 1, FAILED: 2 } as const;
-const FLAGS = { DIGEST: 1, TARGET: 2, TREE: 4 } as const;
+const FLAGS = { TARGET: 1, TREE: 2 } as const;
 
+/** Of a root hash: trees are kept for SHA-256 only. */
 const HASH_BYTES = 32;
-const CHECKSUM_DIGITS = 64;
+/** What a name may have: a job with a longer one cannot be published. */
+export const MAX_JOB_NAME_BYTES = SLOT.VARIABLE - SLOT.NAME;
 const TREE_UNIT = 32;
 
 export class JobRing {
@@ -68,10 +73,11 @@ export class JobRing {
   }
 
   /** Returns the job's number. Its slot must be free: at most `slots` jobs are published and not yet read by `result`. */
-  publish(checksum: string): number {
+  publish(name: ByteString): number {
     const job = Atomics.load(this.#words, HEAD.PUBLISHED);
     const slot = this.#slot(job);
-    this.#bytes.write(checksum, slot + SLOT.CHECKSUM, CHECKSUM_DIGITS, 'latin1');
+    this.#view.setUint16(slot + SLOT.NAME_BYTES, name.length, true);
+    this.#bytes.write(name, slot + SLOT.NAME, MAX_JOB_NAME_BYTES, 'latin1');
     Atomics.store(this.#words, slot / 4, STATES.PENDING);
     Atomics.store(this.#words, HEAD.PUBLISHED, job + 1);
     Atomics.notify(this.#words, HEAD.PUBLISHED, 1);
@@ -106,19 +112,20 @@ export class JobRing {
     Atomics.notify(this.#words, HEAD.PUBLISHED);
   }
 
-  checksum(job: number): string {
-    const at = this.#slot(job) + SLOT.CHECKSUM;
-    return this.#bytes.toString('latin1', at, at + CHECKSUM_DIGITS);
+  name(job: number): ByteString {
+    const slot = this.#slot(job);
+    const at = slot + SLOT.NAME;
+    return this.#text(at, at + this.#view.getUint16(slot + SLOT.NAME_BYTES, true));
   }
 
   /** Does a taken job: what `read` throws, or returns and does not fit the slot, leaves a job that has failed. */
-  work(job: number, read: (checksum: string) => StoredFile): void {
+  work(job: number, read: (name: ByteString) => StoredFile): void {
     const slot = this.#slot(job);
     let done = false;
     try {
-      done = this.#store(slot, read(this.checksum(job)));
+      done = this.#store(slot, read(this.name(job)));
     } catch {
-      // Who asks for the object reads it again, and gets the error.
+      // Who asks for it reads it again, and gets the error.
     }
     Atomics.store(this.#words, slot / 4, done ? STATES.DONE : STATES.FAILED);
     Atomics.notify(this.#words, slot / 4);
@@ -148,13 +155,14 @@ export class JobRing {
     }
     const targetEnd = at + this.#view.getUint16(slot + SLOT.TARGET_BYTES, true);
     const digest = slot + SLOT.DIGEST;
+    const digestBytes = this.#view.getUint16(slot + SLOT.DIGEST_BYTES, true);
     return {
       mode: this.#view.getUint32(slot + SLOT.MODE, true),
       uid: this.#view.getUint32(slot + SLOT.UID, true),
       gid: this.#view.getUint32(slot + SLOT.GID, true),
       size: this.#view.getFloat64(slot + SLOT.SIZE, true),
       xattrs,
-      ...(flags & FLAGS.DIGEST && { digest: this.#copy(digest, digest + HASH_BYTES) }),
+      ...(digestBytes > 0 && { digest: this.#copy(digest, digest + digestBytes) }),
       ...(flags & FLAGS.TARGET && { target: this.#text(at, targetEnd) }),
       ...(flags & FLAGS.TREE && { tree: this.#tree(slot) }),
     };
@@ -188,6 +196,7 @@ export class JobRing {
     if (at + (target?.length ?? 0) > end) return false;
     if (target !== undefined) this.#bytes.write(target, at, 'latin1');
     if (digest !== undefined) this.#bytes.set(digest, slot + SLOT.DIGEST);
+    this.#view.setUint16(slot + SLOT.DIGEST_BYTES, digest?.length ?? 0, true);
     if (tree !== undefined && !this.#storeTree(slot, tree)) return false;
     this.#view.setUint32(slot + SLOT.MODE, file.mode, true);
     this.#view.setUint32(slot + SLOT.UID, file.uid, true);
@@ -195,10 +204,7 @@ export class JobRing {
     this.#view.setFloat64(slot + SLOT.SIZE, file.size, true);
     this.#view.setUint16(slot + SLOT.TARGET_BYTES, target?.length ?? 0, true);
     this.#view.setUint16(slot + SLOT.XATTRS, file.xattrs.size, true);
-    const flags =
-      (digest === undefined ? 0 : FLAGS.DIGEST) |
-      (target === undefined ? 0 : FLAGS.TARGET) |
-      (tree === undefined ? 0 : FLAGS.TREE);
+    const flags = (target === undefined ? 0 : FLAGS.TARGET) | (tree === undefined ? 0 : FLAGS.TREE);
     this.#view.setUint32(slot + SLOT.FLAGS, flags, true);
     return true;
   }

@@ -7,6 +7,7 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, rea
 import { inflateRawSync } from 'node:zlib';
 import { ascii, type ByteString, toByteString } from '../formats/encoding.ts';
 import { badInput, type SealrootError } from '../formats/errors.ts';
+import { USUAL_VERITY, type VerityAlgorithm } from '../formats/fsverity.ts';
 import type { OstreeFile } from '../formats/ostree-tree.ts';
 import {
   archiveHeaderBytes,
@@ -42,14 +43,17 @@ export interface ObjectFileOptions {
   /** False: objects of mode bare have no xattrs, whatever their inodes say. */
   readonly withXattrs: boolean;
   readonly keepTrees: boolean;
+  /** Of the digests that are computed. Those that the kernel has measured, and trees, are SHA-256. */
+  readonly algorithm: VerityAlgorithm;
 }
 
 export class ObjectFileReader {
   readonly #options: ObjectFileOptions;
-  readonly #computer = new VerityComputer();
+  readonly #computer: VerityComputer;
 
   constructor(options: ObjectFileOptions) {
     this.#options = options;
+    this.#computer = new VerityComputer({ ...USUAL_VERITY, algorithm: options.algorithm });
   }
 
   /** Undefined when there is no such file. */

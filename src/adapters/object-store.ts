@@ -7,12 +7,14 @@
 
 import { existsSync, lstatSync, type Stats } from 'node:fs';
 import path from 'node:path';
-import { hex, isChecksum, printable } from '../formats/encoding.ts';
+import { type ByteString, hex, isChecksum, printable } from '../formats/encoding.ts';
 import { badInput, refused, type SealrootError, systemError } from '../formats/errors.ts';
+import type { VerityAlgorithm } from '../formats/fsverity.ts';
 import { keyfileBoolean, keyfileValue, parseKeyfile } from '../formats/keyfile.ts';
 import { MAX_COMMIT_BYTES } from '../formats/ostree-objects.ts';
 import type { ObjectSource } from '../formats/ostree-tree.ts';
 import { MAX_METADATA_BYTES } from '../formats/ostree-tree-objects.ts';
+import type { DigestCache } from './digest-cache.ts';
 import { fileError, isMissing, readBoundedIfExists } from './files.ts';
 import { nodeHasher } from './hasher.ts';
 import { type Digests, ObjectFileReader, type RepoMode, type StoredFile } from './object-file.ts';
@@ -21,8 +23,12 @@ import { ReadAhead, spareThreads } from './read-ahead.ts';
 export interface StoreOptions {
   /** `compute` when absent. */
   readonly digests?: Digests;
+  /** Of digests that are computed; SHA-256 when absent. */
+  readonly algorithm?: VerityAlgorithm | undefined;
   /** Files come with their Merkle trees. */
   readonly keepTrees?: boolean;
+  /** Knows what was read of objects before; asked for the objects of the repository itself, not of its parents. */
+  readonly cache?: DigestCache | undefined;
   /** Threads that read announced files; as many as there are cores to spare when absent. */
   readonly threads?: number;
   /** So many files can be announced before the caller has to take part in reading them. */
@@ -62,7 +68,7 @@ const MODES: ReadonlyMap<string | undefined, RepoMode> = new Map([
 
 const MAX_CONFIG_BYTES = 1024 * 1024;
 const MAX_PARENTS = 8;
-/** 1.5 MiB of memory, and more files than the threads read while the next folder is parsed. */
+/** 2.5 MiB of memory, and more files than the threads read while the next folder is parsed. */
 const SLOTS = 4096;
 
 /** Throws `not-a-repository`, `repo-mode-unsupported`. Nothing is written and no lock is taken. */
@@ -91,13 +97,13 @@ function open(repo: string, options: StoreOptions, depth: number): ObjectStore {
     throw badInput('repo-parent-relative', `cannot open repository ${repo}: ${fact}`);
   }
   if (depth > MAX_PARENTS) throw badInput('repo-parents', `cannot open repository ${repo}: too many parents`);
-  const { digests = 'compute', keepTrees = false } = options;
+  const { digests = 'compute', keepTrees = false, algorithm = 'sha256' } = options;
   const withXattrs = keyfileBoolean(config, 'core', 'disable-xattrs', configPath) !== true;
   return new Store(
     repo,
     mode,
-    parentPath ? open(parentPath, options, depth + 1) : undefined,
-    new ObjectFileReader({ mode, digests, withXattrs, keepTrees }),
+    parentPath ? open(parentPath, { ...options, cache: undefined }, depth + 1) : undefined,
+    new ObjectFileReader({ mode, digests, withXattrs, keepTrees, algorithm }),
     options,
   );
 }
@@ -180,19 +186,28 @@ class Store implements ObjectStore {
   }
 
   announce(checksum: string): void {
-    if (this.#threads === 0) return;
+    if (this.#known(checksum) !== undefined || this.#threads === 0) return;
     this.#readAhead ??= this.#startReadAhead();
-    this.#readAhead.announce(checksum);
+    this.#readAhead.announce(checksum as ByteString);
   }
 
   #startReadAhead(): ReadAhead {
-    const { digests = 'compute', keepTrees = false, slots = SLOTS, treeBytes = 0 } = this.#options;
-    const task = { repo: this.path, digests, keepTrees, slots, treeBytes, threads: this.#threads };
-    return new ReadAhead(task, (name) => this.#read(name));
+    const { slots = SLOTS, treeBytes = 0, digests = 'compute', keepTrees = false } = this.#options;
+    const { algorithm = 'sha256' } = this.#options;
+    const task = { kind: 'objects', repo: this.path, digests, keepTrees, algorithm } as const;
+    return new ReadAhead({ task, slots, treeBytes, threads: this.#threads }, (name) => this.#read(name));
   }
 
   file(checksum: string): StoredFile {
-    return this.#readAhead?.file(checksum) ?? this.#read(checksum);
+    const known = this.#known(checksum);
+    if (known !== undefined) return known;
+    const file = this.#readAhead?.file(checksum as ByteString) ?? this.#read(checksum);
+    this.#options.cache?.add(checksum, this.#objectPath(checksum, this.#fileType()), file);
+    return file;
+  }
+
+  #known(checksum: string): StoredFile | undefined {
+    return this.#options.cache?.find(checksum, this.#objectPath(checksum, this.#fileType()));
   }
 
   release(): void {

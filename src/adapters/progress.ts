@@ -36,9 +36,16 @@ export function createProgress(terminal: ProgressTerminal, now: () => number = D
   };
 }
 
-/** For buildImage: what it reads, on the progress line. */
-export function imageProgress(progress: Progress | undefined): ((done: ImageProgress) => void) | undefined {
+/** For buildImage: what it has read, and how long the rest takes if it goes on like this. `now` is in milliseconds. */
+export function imageProgress(
+  progress: Progress | undefined,
+  now: () => number = Date.now,
+): ((done: ImageProgress) => void) | undefined {
   if (progress === undefined) return undefined;
-  return ({ files, bytes }) =>
-    progress.update(() => `reading objects: ${files} files, ${Math.floor(bytes / 2 ** 20)} MiB`);
+  const started = now();
+  return ({ files, bytes, of }) =>
+    progress.update(() => {
+      const left = Math.ceil((((now() - started) / files) * (of - files)) / 1000);
+      return `reading objects: ${files} of ${of} files, ${Math.floor(bytes / 2 ** 20)} MiB, ${left} s left`;
+    });
 }

@@ -5,13 +5,15 @@
 
 import { hash } from 'node:crypto';
 import { readSync } from 'node:fs';
-import { concatBytes } from '../formats/bytes.ts';
+import { concatBytes, roundUp } from '../formats/bytes.ts';
 import { hex } from '../formats/encoding.ts';
 import { badInput, refused, systemError } from '../formats/errors.ts';
 import {
-  VERITY_ALGORITHM_SHA256,
+  USUAL_VERITY,
+  VERITY_ALGORITHMS,
   VERITY_BLOCK_SIZE,
-  VERITY_DIGEST_SIZE,
+  type VerityAlgorithm,
+  type VerityParameters,
   verityDescriptor,
 } from '../formats/fsverity.ts';
 import { ioctl, SystemCallError } from './syscalls.ts';
@@ -33,10 +35,10 @@ function isUnsupported(error: unknown): boolean {
  * Makes the file read-only for ever and its content verified. `fd` must be open for reading and nobody may have it
  * open for writing. A file that has verity already is left as it is: measure it to know which.
  */
-export function enableVerity(fd: number, file: string): void {
+export function enableVerity(fd: number, file: string, algorithm: VerityAlgorithm = 'sha256'): void {
   const argument = Buffer.alloc(ENABLE_ARGUMENT_BYTES);
   argument.writeUInt32LE(1, 0); // version
-  argument.writeUInt32LE(VERITY_ALGORITHM_SHA256, 4); // hash_algorithm
+  argument.writeUInt32LE(VERITY_ALGORITHMS[algorithm].id, 4); // hash_algorithm
   argument.writeUInt32LE(VERITY_BLOCK_SIZE, 8); // block_size
   try {
     ioctl(fd, FS_IOC_ENABLE_VERITY, argument, `enable fs-verity on ${file}`);
@@ -48,10 +50,14 @@ export function enableVerity(fd: number, file: string): void {
 }
 
 /**
- * The digest that the kernel enforces for the file: 32 bytes; undefined when it enforces none. Another algorithm
- * than SHA-256 is an error: such a file can never be what a composefs image names.
+ * The digest that the kernel enforces for the file; undefined when it enforces none. A digest of another algorithm
+ * is an error: such a file can never be what was asked for.
  */
-export function measureVerity(fd: number, file: string): Uint8Array | undefined {
+export function measureVerity(
+  fd: number,
+  file: string,
+  algorithm: VerityAlgorithm = 'sha256',
+): Uint8Array | undefined {
   const argument = Buffer.alloc(4 + MAX_DIGEST_BYTES);
   argument.writeUInt16LE(MAX_DIGEST_BYTES, 2);
   try {
@@ -60,12 +66,14 @@ export function measureVerity(fd: number, file: string): Uint8Array | undefined 
     if (isUnsupported(error) || (error as SystemCallError).errno === 'ENODATA') return undefined;
     throw error;
   }
-  const algorithm = argument.readUInt16LE(0);
+  const found = argument.readUInt16LE(0);
   const size = argument.readUInt16LE(2);
-  if (algorithm !== VERITY_ALGORITHM_SHA256 || size !== VERITY_DIGEST_SIZE) {
+  const { id, digestBytes } = VERITY_ALGORITHMS[algorithm];
+  if (found !== id || size !== digestBytes) {
+    const expected = `${id} (${algorithm === 'sha256' ? 'SHA-256' : 'SHA-512'})`;
     throw refused(
       'verity-algorithm',
-      `cannot use ${file}: its fs-verity algorithm is ${algorithm} (${size} bytes), expected ${VERITY_ALGORITHM_SHA256} (SHA-256)`,
+      `cannot use ${file}: its fs-verity algorithm is ${found} (${size} bytes), expected ${expected}`,
     );
   }
   return new Uint8Array(argument.subarray(4, 4 + size));
@@ -103,25 +111,30 @@ export interface MerkleTree {
 }
 
 /** L2-resident: larger buffers are slower. */
-const READ_BLOCKS = 32;
+const READ_BYTES = 128 * 1024;
 
 /**
  * Computes fs-verity digests of many files with buffers that are made once. For a file in memory and for the meaning
  * see formats/fsverity.ts; this one exists because an image takes a few hundred thousand block hashes.
  */
 export class VerityComputer {
-  readonly #input = Buffer.alloc(READ_BLOCKS * VERITY_BLOCK_SIZE);
+  readonly #parameters: VerityParameters;
+  readonly #digestBytes: number;
+  readonly #input = Buffer.alloc(READ_BYTES);
   /** Made once: a view per block would cost more than its share of the hash. */
   readonly #blocks: Uint8Array[] = [];
   /** One per tree level; grows to the largest file. */
   readonly #levels: Buffer[] = [];
   /** Of the last file: its root hash, and bytes of each level that it has, leaves first. */
-  #rootHash: Uint8Array = new Uint8Array(VERITY_DIGEST_SIZE);
+  #rootHash: Uint8Array = new Uint8Array(0);
   #levelBytes: number[] = [];
 
-  constructor() {
-    for (let i = 0; i < READ_BLOCKS; i++) {
-      this.#blocks.push(this.#input.subarray(i * VERITY_BLOCK_SIZE, (i + 1) * VERITY_BLOCK_SIZE));
+  constructor(parameters = USUAL_VERITY) {
+    const { algorithm, blockSize } = parameters;
+    this.#parameters = parameters;
+    this.#digestBytes = VERITY_ALGORITHMS[algorithm].digestBytes;
+    for (let at = 0; at < READ_BYTES; at += blockSize) {
+      this.#blocks.push(this.#input.subarray(at, at + blockSize));
     }
   }
 
@@ -154,61 +167,70 @@ export class VerityComputer {
   }
 
   #digest(size: number, fill: (want: number, at: number) => void): Uint8Array {
+    const { blockSize } = this.#parameters;
     this.#levelBytes = [];
     // The kernel's rule for an empty file: no block is hashed at all.
     if (size === 0) {
-      this.#rootHash = new Uint8Array(VERITY_DIGEST_SIZE);
-      return descriptorDigest(0, this.#rootHash);
+      this.#rootHash = new Uint8Array(this.#digestBytes);
+      return this.#descriptorDigest(0);
     }
-    const count = Math.ceil(size / VERITY_BLOCK_SIZE);
+    const count = Math.ceil(size / blockSize);
     const leaves = this.#level(0, count);
     for (let at = 0, index = 0; at < size; ) {
-      const want = Math.min(size - at, this.#input.length);
+      const want = Math.min(size - at, READ_BYTES);
       fill(want, at);
       at += want;
-      this.#input.fill(0, want, Math.ceil(want / VERITY_BLOCK_SIZE) * VERITY_BLOCK_SIZE);
-      for (let i = 0; i * VERITY_BLOCK_SIZE < want; i++, index++) {
-        hashInto(this.#blocks[i] as Uint8Array, leaves, index);
+      this.#input.fill(0, want, Math.ceil(want / blockSize) * blockSize);
+      for (let i = 0; i * blockSize < want; i++, index++) {
+        this.#hashInto(this.#blocks[i] as Uint8Array, leaves, index);
       }
     }
     this.#rootHash = this.#root(leaves, count);
-    return descriptorDigest(size, this.#rootHash);
+    return this.#descriptorDigest(size);
   }
 
   /** A zeroed buffer for `count` hashes, padded to whole blocks. */
   #level(depth: number, count: number): Buffer {
-    const bytes = Math.ceil((count * VERITY_DIGEST_SIZE) / VERITY_BLOCK_SIZE) * VERITY_BLOCK_SIZE;
+    const bytes = this.#levelSize(count);
     let buffer = this.#levels[depth];
     if (buffer === undefined || buffer.length < bytes) {
       buffer = Buffer.alloc(bytes);
       this.#levels[depth] = buffer;
     }
-    buffer.fill(0, count * VERITY_DIGEST_SIZE, bytes);
+    buffer.fill(0, count * this.#digestBytes, bytes);
     return buffer;
   }
 
+  #levelSize(count: number): number {
+    return roundUp(count * this.#digestBytes, this.#parameters.blockSize);
+  }
+
   #root(leaves: Buffer, leafCount: number): Uint8Array {
+    const { blockSize } = this.#parameters;
     let level = leaves;
     let count = leafCount;
     for (let depth = 1; count > 1; depth++) {
-      const blocks = Math.ceil((count * VERITY_DIGEST_SIZE) / VERITY_BLOCK_SIZE);
-      this.#levelBytes.push(blocks * VERITY_BLOCK_SIZE);
+      const bytes = this.#levelSize(count);
+      this.#levelBytes.push(bytes);
+      const blocks = bytes / blockSize;
       const above = this.#level(depth, blocks);
       for (let i = 0; i < blocks; i++) {
-        hashInto(level.subarray(i * VERITY_BLOCK_SIZE, (i + 1) * VERITY_BLOCK_SIZE), above, i);
+        this.#hashInto(level.subarray(i * blockSize, (i + 1) * blockSize), above, i);
       }
       level = above;
       count = blocks;
     }
-    return level.subarray(0, VERITY_DIGEST_SIZE);
+    return level.subarray(0, this.#digestBytes);
   }
-}
 
-/** Text output is the cheapest way out of OpenSSL: no Buffer is made. */
-function hashInto(block: Uint8Array, level: Buffer, index: number): void {
-  level.write(hash('sha256', block, 'binary'), index * VERITY_DIGEST_SIZE, VERITY_DIGEST_SIZE, 'latin1');
-}
+  /** Text output is the cheapest way out of OpenSSL: no Buffer is made. */
+  #hashInto(block: Uint8Array, level: Buffer, index: number): void {
+    const text = hash(this.#parameters.algorithm, block, 'binary');
+    level.write(text, index * this.#digestBytes, this.#digestBytes, 'latin1');
+  }
 
-function descriptorDigest(size: number, rootHash: Uint8Array): Uint8Array {
-  return hash('sha256', verityDescriptor(size, rootHash), 'buffer');
+  #descriptorDigest(size: number): Uint8Array {
+    const descriptor = verityDescriptor(size, this.#rootHash, this.#parameters);
+    return hash(this.#parameters.algorithm, descriptor, 'buffer');
+  }
 }

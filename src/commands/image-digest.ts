@@ -4,17 +4,15 @@ import { readBounded } from '../adapters/files.ts';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { readStandardInput } from '../adapters/standard-input.ts';
 import { hex } from '../formats/encoding.ts';
-import { VERITY_BLOCK_SIZE, verityDigest } from '../formats/fsverity.ts';
+import { type VerityParameters, verityDigest } from '../formats/fsverity.ts';
 
 /** An image holds metadata only: that of a system with a million files is some 300 MiB. */
 export const MAX_IMAGE_BYTES = 1024 * 1024 * 1024;
 
-export interface ImageDigestResult {
+export interface ImageDigestResult extends VerityParameters {
   image: string;
   /** Hex. */
   digest: string;
-  algorithm: 'sha256';
-  blockSize: number;
 }
 
 /** The bytes of an image file, or of standard input for `-`. */
@@ -23,7 +21,10 @@ export async function readImageFile(path: string): Promise<Uint8Array> {
 }
 
 /** The file is only read; whether it is an image does not matter. */
-export async function imageDigest(options: { image: string }): Promise<ImageDigestResult> {
-  const digest = hex(verityDigest(await readImageFile(options.image), nodeHasher));
-  return { image: options.image, digest, algorithm: 'sha256', blockSize: VERITY_BLOCK_SIZE };
+export async function imageDigest({
+  image,
+  ...parameters
+}: { image: string } & VerityParameters): Promise<ImageDigestResult> {
+  const digest = hex(verityDigest(await readImageFile(image), nodeHasher, parameters));
+  return { image, digest, ...parameters };
 }

@@ -10,16 +10,16 @@ import { fileError } from '../adapters/files.ts';
 import { pathBytes, SystemCallError } from '../adapters/syscalls.ts';
 import { measureVerity, requireDigest } from '../adapters/verity.ts';
 import { readWhole } from '../adapters/whole-file.ts';
-import { parseHex } from '../formats/encoding.ts';
 import { readImage } from '../formats/erofs-read.ts';
 import { badInput, refused, systemError } from '../formats/errors.ts';
+import { parseVerityDigest } from '../formats/fsverity.ts';
 import { type BackingStores, backingFolders } from './backing-stores.ts';
 
 export interface ImageMountOptions extends BackingStores {
   image: string;
   directory: string;
   /**
-   * Hex. The image must have fs-verity with this digest, and every file that is read the digest that the image names:
+   * As parseVerityDigest takes it. The image must have fs-verity with this digest, and every file that is read the digest that the image names:
    * from then on nobody can change what is seen. Without it the files are trusted.
    */
   digest?: string | undefined;
@@ -29,7 +29,7 @@ export interface ImageMountOptions extends BackingStores {
 export function imageMount(options: ImageMountOptions): void {
   const { image, directory, digest } = options;
   const basedirs = backingFolders(options).map((folder) => pathBytes(resolve(folder)));
-  const expected = digest === undefined ? undefined : parseHex(digest, `digest "${digest}"`);
+  const expected = digest === undefined ? undefined : parseVerityDigest(digest);
   const fd = openImage(image);
   try {
     if (expected !== undefined) requireMeasured(fd, image, expected);
@@ -61,8 +61,12 @@ function openImage(image: string): number {
   throw badInput('not-a-regular-file', `cannot mount ${image}: not a regular file`);
 }
 
-function requireMeasured(fd: number, image: string, expected: Uint8Array): void {
-  const measured = measureVerity(fd, image);
+function requireMeasured(
+  fd: number,
+  image: string,
+  { digest, algorithm }: ReturnType<typeof parseVerityDigest>,
+): void {
+  const measured = measureVerity(fd, image, algorithm);
   if (measured === undefined) {
     throw refused(
       'image-verity-missing',
@@ -70,5 +74,5 @@ function requireMeasured(fd: number, image: string, expected: Uint8Array): void 
       'fsverity enable, or leave --digest out and trust the file',
     );
   }
-  requireDigest(measured, expected, image);
+  requireDigest(measured, digest, image);
 }

@@ -3,7 +3,7 @@
  * Host only: uses regular expressions, which the initramfs's runtime does not have.
  *
  * Stricter than libcomposefs where that reads garbage: a malformed GID or RDEV and a digest that is not 64 hex digits
- * are errors.
+ * are errors. 128 hex digits, which it does not know, are a SHA-512 digest.
  */
 
 import { type ByteString, fromByteString, hex, printable, toByteString } from './encoding.ts';
@@ -254,11 +254,11 @@ function parseMtime(parser: Parser, field: string): [bigint, number] {
 }
 
 function parseDigest(parser: Parser, field: string): Uint8Array {
-  if (!/^[0-9a-fA-F]{64}$/.test(field)) {
-    throw malformed(parser, 'digest', `"${printable(field)}" is not 64 hex digits`);
+  if (!/^(?:[0-9a-fA-F]{64}){1,2}$/.test(field)) {
+    throw malformed(parser, 'digest', `"${printable(field)}" is neither 64 nor 128 hex digits`);
   }
-  const out = new Uint8Array(32);
-  for (let i = 0; i < 32; i++) out[i] = Number.parseInt(field.slice(2 * i, 2 * i + 2), 16);
+  const out = new Uint8Array(field.length / 2);
+  for (let i = 0; i < out.length; i++) out[i] = Number.parseInt(field.slice(2 * i, 2 * i + 2), 16);
   return out;
 }
 

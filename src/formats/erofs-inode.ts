@@ -55,6 +55,7 @@ export interface ErofsInode extends Place {
   xattrsTo: number;
   /** What overlayfs takes from its xattrs, see erofs-visible.ts: where digest and backing path stand, 0 for nowhere. */
   digestAt: number;
+  digestEnd: number;
   payloadAt: number;
   payloadEnd: number;
   whiteout: boolean;
@@ -146,6 +147,7 @@ export function parseInode(
     sharedFrom: 0,
     xattrsTo: 0,
     digestAt: 0,
+    digestEnd: 0,
     payloadAt: 0,
     payloadEnd: 0,
     whiteout: false,

@@ -26,7 +26,8 @@ import {
 const OVERLAY_NAME = xattrPattern(overlay.OVERLAY_PREFIX);
 const METACOPY_NAME = xattrPattern(overlay.METACOPY);
 const REDIRECT_NAME = xattrPattern(overlay.REDIRECT);
-const METACOPY_HEADER = fromByteString(overlay.METACOPY_HEADER);
+const METACOPY_HEADERS = overlay.METACOPY_HEADERS.map(([, header]) => fromByteString(header));
+const METACOPY_HEADER_BYTES = 4;
 const SLASH = 0x2f;
 
 /** Fills in what overlayfs makes of the xattrs of an inode, and requires data that composefs gives to its type. */
@@ -82,13 +83,13 @@ function requireUsualData(image: ErofsImage, inode: ErofsInode): void {
 function readMetacopy(image: ErofsImage, inode: ErofsInode, at: number): void {
   const length = image.view.getUint16(at + 2, true);
   const value = at + XATTR_ENTRY_SIZE + METACOPY_NAME.suffix.length;
-  if (
-    length === overlay.METACOPY_BYTES &&
-    METACOPY_HEADER.every((byte, i) => byte === image.bytes[value + i])
-  ) {
-    inode.digestAt = value + METACOPY_HEADER.length;
+  const begins = (header: Uint8Array) =>
+    header[1] === length && header.every((byte, i) => byte === image.bytes[value + i]);
+  if (METACOPY_HEADERS.some(begins)) {
+    inode.digestAt = value + METACOPY_HEADER_BYTES;
+    inode.digestEnd = value + length;
   } else if (length !== 0) {
-    const fact = `an xattr metacopy of ${length} bytes is neither empty nor a SHA-256 digest`;
+    const fact = `an xattr metacopy of ${length} bytes is neither empty nor a SHA-256 or SHA-512 digest`;
     image.findings.add('composefs-metacopy-invalid', at, fact, inode);
   }
 }
@@ -152,7 +153,7 @@ export function visibleNode(image: ErofsImage, inode: ErofsInode): TreeNode {
   });
   if (type === S_IFLNK) node.payload = toByteString(image.data(inode));
   else if (payloadAt > 0) node.payload = toByteString(image.bytes.subarray(payloadAt, inode.payloadEnd));
-  if (digestAt > 0) node.digest = image.bytes.subarray(digestAt, digestAt + 32);
+  if (digestAt > 0) node.digest = image.bytes.subarray(digestAt, inode.digestEnd);
   if (type === S_IFREG && inode.layout !== LAYOUT_CHUNK_BASED && size > 0) node.content = image.data(inode);
   return node;
 }

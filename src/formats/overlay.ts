@@ -29,9 +29,11 @@ export const USER_WHITEOUTS = ascii('user.overlay.whiteouts');
 
 export const EMPTY = ascii('');
 
-/** version 0, length 36, flags 0, digest algorithm 1 (SHA-256): the bytes before the digest. */
-export const METACOPY_HEADER = '\x00\x24\x00\x01' as ByteString;
-export const METACOPY_BYTES = 36;
+/** What stands before a digest of so many bytes: version 0, length of the whole, flags 0, the kernel's number of the algorithm. */
+export const METACOPY_HEADERS: readonly (readonly [digestBytes: number, header: ByteString])[] = [
+  [32, '\x00\x24\x00\x01' as ByteString],
+  [64, '\x00\x44\x00\x02' as ByteString],
+];
 
 /** The name under which an image stores an xattr so that overlayfs shows it again as `key`. */
 export function escapeXattrName(key: ByteString): ByteString {
@@ -46,10 +48,11 @@ export function unescapeXattrName(key: ByteString): ByteString | undefined {
   return key.startsWith(OVERLAY_PREFIX) ? undefined : key;
 }
 
-/** Without a digest the value is empty: overlayfs then has nothing to verify. */
+/** Without a digest the value is empty: overlayfs then has nothing to verify. A digest has 32 or 64 bytes. */
 export function metacopyValue(digest: Uint8Array | undefined): ByteString {
   if (digest === undefined) return EMPTY;
-  return (METACOPY_HEADER + toByteString(digest)) as ByteString;
+  const [, header = EMPTY] = METACOPY_HEADERS.find(([bytes]) => bytes === digest.length) ?? [];
+  return (header + toByteString(digest)) as ByteString;
 }
 
 /** Relative to the data-only lower layer; libcomposefs always adds the slash, so "/x" gives "//x". */

@@ -7,6 +7,7 @@
 
 import { type ByteString, printable } from './encoding.ts';
 import { badInput, type SealrootError } from './errors.ts';
+import { algorithmOfDigest } from './fsverity.ts';
 
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
@@ -33,7 +34,7 @@ export interface TreeNode {
   payload?: ByteString | undefined;
   /** Inline content of a REG, never empty. */
   content?: Uint8Array | undefined;
-  /** fs-verity digest of the backing file, 32 bytes. */
+  /** fs-verity digest of the backing file: 32 bytes (SHA-256) or 64 (SHA-512). */
   digest?: Uint8Array | undefined;
   /** Nodes may share one. */
   xattrs: ReadonlyMap<ByteString, Uint8Array>;
@@ -90,7 +91,6 @@ export const MAX_DEPTH = 2048;
 
 const MIN_I64 = -(2n ** 63n);
 const MAX_I64 = 2n ** 63n - 1n;
-const DIGEST_BYTES = 32;
 
 export function fileType(node: TreeNode): number {
   return node.mode & S_IFMT;
@@ -258,12 +258,8 @@ function checkFile(place: Place): void {
       `has a backing path with NUL or over ${MAX_PAYLOAD_BYTES} bytes`,
     );
   }
-  if (digest !== undefined && digest.length !== DIGEST_BYTES) {
-    throw invalid(
-      'tree-digest-invalid',
-      place,
-      `has a digest of ${digest.length} bytes, expected ${DIGEST_BYTES}`,
-    );
+  if (digest !== undefined && algorithmOfDigest(digest) === undefined) {
+    throw invalid('tree-digest-invalid', place, `has a digest of ${digest.length} bytes, expected 32 or 64`);
   }
 }
 

@@ -4,10 +4,17 @@ import { closeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { isatty } from 'node:tty';
 import { fillDigestStore } from '../adapters/digest-store.ts';
-import { readContent, type ScanOptions, SourceError, scanDirectory } from '../adapters/directory-source.ts';
+import {
+  readContent,
+  readNamedFile,
+  type ScanOptions,
+  SourceError,
+  scanDirectory,
+} from '../adapters/directory-source.ts';
 import { errnoText } from '../adapters/error-text.ts';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { type OutputFile, openOutput } from '../adapters/output-file.ts';
+import { ReadAhead, spareThreads } from '../adapters/read-ahead.ts';
 import { VerityComputer } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
 import { parseDump } from '../formats/dump.ts';
@@ -15,10 +22,13 @@ import { type ByteString, hex } from '../formats/encoding.ts';
 import { MAX_FORMAT_VERSION } from '../formats/erofs-layout.ts';
 import type { FormatVersion } from '../formats/erofs-plan.ts';
 import { type ImageOptions, writeImage } from '../formats/erofs-write.ts';
-import { verityDigest } from '../formats/fsverity.ts';
+import { USUAL_VERITY, VERITY_ALGORITHMS, type VerityAlgorithm, verityDigest } from '../formats/fsverity.ts';
 import { S_IFDIR, S_IFMT, type TreeNode, validateTree } from '../formats/tree.ts';
 import { type Grammar, parseArguments } from './getopt.ts';
 import type { Call } from './tool.ts';
+
+/** Files that are known and not read yet. */
+const SLOTS = 4096;
 
 const GRAMMAR: Grammar = {
   short: 'CR',
@@ -35,6 +45,7 @@ const GRAMMAR: Grammar = {
     { name: 'min-version', value: true },
     { name: 'threads', value: true },
     { name: 'hardlinks', value: false, exact: true },
+    { name: 'hash-alg', value: true, exact: true },
   ],
 };
 
@@ -53,6 +64,7 @@ Options:
   --max-version=N       Use this maximum format version (default=${MAX_FORMAT_VERSION})
   --threads=N           Use this to override the default number of threads used to calculate digest and copy files (default=${availableParallelism()})
   --hardlinks           Keep hard links of the directory (sealroot only)
+  --hash-alg=ALG        sha256 (default) or sha512, for all digests (sealroot only)
 `;
 }
 
@@ -60,6 +72,8 @@ interface Settings {
   readonly flags: ReadonlySet<string>;
   readonly digestStore: ByteString | undefined;
   readonly versions: readonly [min: number, max: number];
+  readonly threads: number;
+  readonly algorithm: VerityAlgorithm;
   readonly operands: readonly ByteString[];
 }
 
@@ -78,7 +92,10 @@ export function mkcomposefs(call: Call): void {
       () => output(bytes),
     );
   }
-  if (digestOnly || flags.has('print-digest')) call.out(`${hex(verityDigest(bytes, nodeHasher))}\n`);
+  if (digestOnly || flags.has('print-digest')) {
+    const { algorithm } = settings;
+    call.out(`${hex(verityDigest(bytes, nodeHasher, { ...USUAL_VERITY, algorithm }))}\n`);
+  }
 }
 
 function parse(call: Call): Settings {
@@ -90,11 +107,14 @@ function parse(call: Call): Settings {
   const flags = new Set<string>();
   let digestStore: ByteString | undefined;
   const versions: { min?: number; max?: number } = {};
+  let threads = availableParallelism();
+  let algorithm: VerityAlgorithm = 'sha256';
   for (const { name, value = '' as ByteString } of options) {
     if (name === 'digest-store') digestStore = value;
     else if (name === 'min-version') versions.min = integer(call, value, 'min version');
     else if (name === 'max-version') versions.max = integer(call, value, 'max version');
-    else if (name === 'threads') requireThreads(call, value);
+    else if (name === 'threads') threads = threadCount(call, value);
+    else if (name === 'hash-alg') algorithm = hashAlgorithm(call, value);
     else if (name === 'C' || name === 'R') call.exit(usage(call.name));
     else flags.add(name);
   }
@@ -103,7 +123,7 @@ function parse(call: Call): Settings {
   const given = versions.min !== undefined || versions.max !== undefined;
   // Who gives one gets 0 for the other.
   const range = [versions.min ?? 0, versions.max ?? (given ? 0 : MAX_FORMAT_VERSION)] as const;
-  return { flags, digestStore, versions: range, operands };
+  return { flags, digestStore, versions: range, threads, algorithm, operands };
 }
 
 /** strtol(3), and what is left of it in an int. */
@@ -115,9 +135,15 @@ function integer(call: Call, text: ByteString, what: string): number {
   return Number(BigInt.asIntN(32, long));
 }
 
-function requireThreads(call: Call, text: ByteString): void {
+function threadCount(call: Call, text: ByteString): number {
   const count = integer(call, text, 'threads count');
   if (count <= 0) call.exit(`Invalid threads count ${count}\n`);
+  return count;
+}
+
+function hashAlgorithm(call: Call, text: ByteString): VerityAlgorithm {
+  const known = Object.keys(VERITY_ALGORITHMS) as VerityAlgorithm[];
+  return known.find((name) => name === text) ?? call.exit(`Invalid hash algorithm ${text}\n`);
 }
 
 function operands(
@@ -177,7 +203,11 @@ function readDump(call: Call, source: ByteString): TreeNode {
   }
 }
 
-function readDirectory(call: Call, source: ByteString, { flags, digestStore }: Settings): TreeNode {
+function readDirectory(
+  call: Call,
+  source: ByteString,
+  { flags, digestStore, threads, algorithm }: Settings,
+): TreeNode {
   if (flags.has('skip-xattrs') && flags.has('user-xattrs')) {
     call.fail(`error accessing ${source}: ${errnoText('EINVAL')}`);
   }
@@ -187,19 +217,27 @@ function readDirectory(call: Call, source: ByteString, { flags, digestStore }: S
     epoch: flags.has('use-epoch'),
     hardlinks: flags.has('hardlinks'),
   };
+  const computer = new VerityComputer({ ...USUAL_VERITY, algorithm });
+  const ring = {
+    task: { kind: 'files', algorithm },
+    slots: SLOTS,
+    treeBytes: 0,
+    threads: spareThreads(threads),
+  } as const;
+  const ahead = new ReadAhead(ring, (name) => readNamedFile(name, computer));
   const { root, files } = withReason(
     call,
     (path) => `error accessing ${path}`,
-    () => scanDirectory(source, options),
+    () => scanDirectory(source, options, (job) => ahead.announce(job)),
   );
   withReason(
     call,
     (path) => `error computing digest of ${path}`,
     () => {
-      const computer = new VerityComputer();
-      for (const file of files) readContent(file, computer);
+      for (const file of files) readContent(file, (job) => ahead.file(job));
     },
   );
+  ahead.close();
   if (digestStore !== undefined) {
     withReason(
       call,

@@ -153,7 +153,8 @@ function open(call: Call, path: ByteString, what: string): number {
 /** Whoever names a digest wants it checked: an empty or cut one is a wrong one, where the reference takes the former. */
 function requireImageDigest(call: Call, file: number, image: ByteString, digest: ByteString): void {
   if (!/^(?:[0-9a-fA-F]{2}){1,64}$/.test(digest)) failToMount(call, image, errnoText('EINVAL'));
-  const measured = measureVerity(file, `"${printable(image)}"`);
+  const algorithm = digest.length > 64 ? 'sha512' : 'sha256';
+  const measured = measureVerity(file, `"${printable(image)}"`, algorithm);
   if (measured === undefined) failToMount(call, image, 'Image has no fs-verity');
   if (hex(measured) !== digest.toLowerCase()) failToMount(call, image, 'Image has wrong fs-verity');
 }

@@ -13,7 +13,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fillDigestStore } from '../../src/adapters/digest-store.ts';
 import {
+  type NamedFileReader,
   readContent,
+  readNamedFile,
   type ScanOptions,
   SourceError,
   scanDirectory,
@@ -38,6 +40,9 @@ function scan(options: Partial<ScanOptions> = {}) {
   return scanDirectory(pathBytes(path.join(folder, 'tree')), { ...OPTIONS, ...options });
 }
 
+const computer = new VerityComputer();
+const read: NamedFileReader = (name) => readNamedFile(name, computer);
+
 function replaceFile(target: string): void {
   rmSync(target);
   writeFileSync(target, Buffer.alloc(100));
@@ -55,7 +60,7 @@ describe('scanDirectory() and readContent()', () => {
     const external = write('external', 65);
     write('empty', 0);
     const { root, files } = scan();
-    for (const file of files) readContent(file, new VerityComputer());
+    for (const file of files) readContent(file, read);
     expect(root.children?.get(ascii('below'))?.children?.get(ascii('inline'))?.content?.length).toBe(64);
     const digest = hex(verityDigest(readFileSync(external), nodeHasher));
     expect(root.children?.get(ascii('external'))).toMatchObject({
@@ -92,7 +97,7 @@ describe('scanDirectory() and readContent()', () => {
     const target = write('file', 100);
     const [file] = scan().files;
     change(target);
-    expect(() => file && readContent(file, new VerityComputer())).toThrow(
+    expect(() => file && readContent(file, read)).toThrow(
       /^cannot use ".*\/tree\/file": it changes while it is read$/,
     );
   });
@@ -101,9 +106,7 @@ describe('scanDirectory() and readContent()', () => {
     const target = write('file', 100);
     const [file] = scan().files;
     rmSync(target);
-    expect(() => file && readContent(file, new VerityComputer())).toThrow(
-      new SourceError(pathBytes(target), 'ENOENT'),
-    );
+    expect(() => file && readContent(file, read)).toThrow(new SourceError(pathBytes(target), 'ENOENT'));
   });
 });
 
@@ -111,7 +114,7 @@ describe('fillDigestStore()', () => {
   it('adds no object whose file has changed, and leaves nothing of it behind', () => {
     const target = write('file', 5000);
     const { files } = scan();
-    for (const file of files) readContent(file, new VerityComputer());
+    for (const file of files) readContent(file, read);
     writeFileSync(target, Buffer.alloc(5000, 'other'));
     const store = path.join(folder, 'store');
     expect(() => fillDigestStore(pathBytes(store), files)).toThrow('it changes while it is read');

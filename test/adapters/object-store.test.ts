@@ -1,5 +1,6 @@
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -12,6 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DigestCache } from '../../src/adapters/digest-cache.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { buildImage } from '../../src/adapters/image.ts';
 import { openObjectStore } from '../../src/adapters/object-store.ts';
@@ -20,6 +22,7 @@ import { ascii, hex, utf8 } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 import { encode } from '../../src/formats/gvariant.ts';
+import { S_IFREG } from '../../src/formats/tree.ts';
 
 const VECTORS = path.join(import.meta.dirname, '../vectors/upstream-signed');
 const ONE = '76a7b26144caf4962f108093326dd79506af8deab4e887e425865a00949027fb';
@@ -159,6 +162,51 @@ describe('ObjectStore', () => {
     for (const name of ['', '..', `${ONE}/`, ONE.toUpperCase(), `../${ONE.slice(3)}`]) {
       expect(failure(() => openObjectStore(repo).commit(name)).code).toBe('checksum-malformed');
     }
+  });
+});
+
+describe('ObjectStore with a cache', () => {
+  /** Long after the repository was copied. */
+  const open = () => new DigestCache(path.join(folder, 'cache'), { now: () => Date.now() + 3000 });
+
+  it('reads an object once, and again when it is another file', () => {
+    const first = open();
+    const read = openObjectStore(repo, { cache: first }).file(HELLO);
+    expect(first.save()).toBeUndefined();
+    // What it says from now on can only be what it has kept.
+    writeFileSync(objectFile(HELLO, 'filez'), 'not deflated');
+    const cached = open();
+    expect(() => openObjectStore(repo, { cache: cached }).file(HELLO)).toThrow('cannot read');
+    cpSync(path.join(VECTORS, 'repo'), repo, { recursive: true });
+    const other = open();
+    const store = openObjectStore(repo, { cache: other });
+    store.announce(HELLO);
+    expect(store.file(HELLO)).toEqual(read);
+  });
+
+  it('takes the word of the cache for an object whose inode has not changed', () => {
+    const cache = open();
+    expect(cache.find(HELLO, objectFile(HELLO, 'filez'))).toBeUndefined();
+    const made = { mode: S_IFREG, uid: 7, gid: 8, size: 9, xattrs: new Map(), digest: new Uint8Array(32) };
+    cache.add(HELLO, objectFile(HELLO, 'filez'), made);
+    expect(cache.save()).toBeUndefined();
+    const store = openObjectStore(repo, { cache: open() });
+    store.announce(HELLO);
+    const { digest, ...rest } = store.file(HELLO);
+    expect({ ...rest, digest: hex(digest ?? new Uint8Array()) }).toEqual({
+      ...made,
+      digest: '00'.repeat(32),
+    });
+  });
+
+  it('does not keep what a parent has', () => {
+    const child = path.join(folder, 'child');
+    mkdirSync(path.join(child, 'objects'), { recursive: true });
+    writeFileSync(path.join(child, 'config'), `[core]\nmode=archive\nparent=${repo}\n`);
+    const cache = open();
+    expect(openObjectStore(child, { cache }).file(HELLO).size).toBe(6);
+    expect(cache.save()).toBeUndefined();
+    expect(existsSync(path.join(folder, 'cache'))).toBe(false);
   });
 });
 

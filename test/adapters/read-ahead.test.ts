@@ -7,10 +7,10 @@ import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { JobRing } from '../../src/adapters/job-ring.ts';
 import type { StoredFile } from '../../src/adapters/object-file.ts';
 import { type ObjectStore, openObjectStore } from '../../src/adapters/object-store.ts';
-import { ReadAhead, type ReaderTask } from '../../src/adapters/read-ahead.ts';
+import { ReadAhead, type ReaderTask, type ReadTask } from '../../src/adapters/read-ahead.ts';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { concatBytes } from '../../src/formats/bytes.ts';
-import { ascii } from '../../src/formats/encoding.ts';
+import { ascii, type ByteString, hex } from '../../src/formats/encoding.ts';
 import { buildVerityTree } from '../../src/formats/fsverity.ts';
 import { bundleProgram } from '../../tools/bundle.ts';
 
@@ -21,18 +21,18 @@ const COUNT = 400;
 const BUNDLE = path.join(import.meta.dirname, `../../.cache/cli/${process.pid}`);
 
 let repo = '';
-const checksums: string[] = [];
+const checksums: ByteString[] = [];
 /** Does not fit a slot, so only the caller can read it. */
-let large = '';
-const MISSING = 'ff'.repeat(32);
+let large = ascii('');
+const MISSING = ascii('ff'.repeat(32));
 
 function objectFile(checksum: string): string {
   return path.join(repo, 'objects', checksum.slice(0, 2), `${checksum.slice(2)}.file`);
 }
 
 /** A file object under a made-up checksum, which nothing here looks at. */
-function add(write: (file: string) => void): string {
-  const checksum = Buffer.from(nodeHasher.sha256(Buffer.from(String(checksums.length)))).toString('hex');
+function add(write: (file: string) => void): ByteString {
+  const checksum = ascii(hex(nodeHasher.sha256(Buffer.from(String(checksums.length)))));
   mkdirSync(path.dirname(objectFile(checksum)), { recursive: true });
   write(objectFile(checksum));
   checksums.push(checksum);
@@ -80,15 +80,8 @@ function plain(file: StoredFile | undefined): unknown {
   };
 }
 
-function task(ring: JobRing, treeBytes: number): ReaderTask {
-  return {
-    repo,
-    digests: 'compute',
-    keepTrees: true,
-    slots: ring.slots,
-    treeBytes,
-    memory: ring.memory,
-  };
+function objectsTask(): ReadTask {
+  return { kind: 'objects', repo, digests: 'compute', keepTrees: true, algorithm: 'sha256' };
 }
 
 const ALL_TREES =
@@ -98,7 +91,9 @@ describe('the program of the threads', () => {
   it('reads what is published, trees included, and ends when the ring is closed', async () => {
     await bundleProgram(BUNDLE);
     const ring = new JobRing(COUNT + 1, ALL_TREES);
-    const worker = new Worker(path.join(BUNDLE, 'object-reader.js'), { workerData: task(ring, ALL_TREES) });
+    const { slots, memory } = ring;
+    const workerData: ReaderTask = { task: objectsTask(), slots, treeBytes: ALL_TREES, memory };
+    const worker = new Worker(path.join(BUNDLE, 'file-reader.js'), { workerData });
     await new Promise((resolve) => worker.once('online', resolve));
     const ended = new Promise((resolve) => worker.once('exit', resolve));
     for (const checksum of [MISSING, ...checksums]) ring.publish(checksum);
@@ -118,7 +113,7 @@ describe('ReadAhead', () => {
   function readAhead(slots: number, treeBytes: number): { ahead: ReadAhead; reads: string[] } {
     const direct = store(true);
     const reads: string[] = [];
-    const options = { repo, digests: 'compute', keepTrees: true, slots, treeBytes, threads: 0 } as const;
+    const options = { task: objectsTask(), slots, treeBytes, threads: 0 };
     const read = (checksum: string) => {
       reads.push(checksum);
       return direct.file(checksum);
@@ -139,7 +134,7 @@ describe('ReadAhead', () => {
 
   it('answers in any order, and for files that were not announced', () => {
     const { ahead } = readAhead(16, 0);
-    const [first = '', second = '', third = ''] = checksums.slice(3);
+    const [first = MISSING, second = MISSING, third = MISSING] = checksums.slice(3);
     ahead.announce(first);
     ahead.announce(second);
     const direct = store(true);
@@ -150,7 +145,7 @@ describe('ReadAhead', () => {
   it('throws what the store throws, when the file is asked for and not before', () => {
     const { ahead } = readAhead(2, 0);
     for (const checksum of [MISSING, ...checksums.slice(0, 8)]) ahead.announce(checksum);
-    expect(ahead.file(checksums[7] as string).size).toBe(128 * 4096 + 1);
+    expect(ahead.file(checksums[7] as ByteString).size).toBe(128 * 4096 + 1);
     expect(() => ahead.file(MISSING)).toThrow(`cannot read object ${MISSING}.file: not in repository`);
   });
 });

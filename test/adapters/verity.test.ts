@@ -52,6 +52,20 @@ describe('VerityComputer', () => {
     }
   });
 
+  it.each([
+    ['sha512', 4096],
+    ['sha256', 1024],
+    ['sha512', 65536],
+  ] as const)('agrees with it for %s and blocks of %i bytes', (algorithm, blockSize) => {
+    const parameters = { algorithm, blockSize };
+    const computer = new VerityComputer(parameters);
+    for (const size of [...SIZES, 0]) {
+      const data = content(size);
+      const expected = hex(verityDigest(data, nodeHasher, parameters));
+      expect({ size, digest: hex(computer.ofBytes(data)) }).toEqual({ size, digest: expected });
+    }
+  });
+
   it('has the digest that the fsverity tool prints', () => {
     const computer = new VerityComputer();
     expect(hex(computer.ofBytes(utf8('hello\n')))).toBe(

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -12,12 +13,15 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ArchiveRepo } from './archive-repo.ts';
-import { sealroot, sealrootRaw, useCli } from './run-cli.ts';
+import { CACHE_HOME, sealroot, sealrootRaw, useCli } from './run-cli.ts';
 
 useCli();
 
 /** `fsverity digest` of an empty file. */
 const EMPTY_DIGEST = '3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95';
+
+/** Of the vectors, whose files nobody has touched for a while. */
+const VECTOR_COMMIT = '76a7b26144caf4962f108093326dd79506af8deab4e887e425865a00949027fb';
 
 let folder: string;
 let repo: ArchiveRepo;
@@ -40,12 +44,29 @@ describe('sealroot image create', () => {
   it('writes the image and prints its digest, the same every time', () => {
     const first = create(image);
     expect(first.stderr).toBe('');
-    expect(first.stdout.toString()).toMatch(/^[0-9a-f]{64}\n$/);
+    expect(first.stdout.toString()).toMatch(/^fsverity-sha256-12:[0-9a-f]{64}\n$/);
     const bytes = readFileSync(image);
     expect(create(image).stdout).toEqual(first.stdout);
     expect(readFileSync(image)).toEqual(bytes);
     expect(sealroot(['image', 'digest', image]).stdout).toBe(first.stdout.toString());
     expect(readdirSync(folder).sort()).toEqual(['os.cfs', 'repo']);
+  });
+
+  it('keeps what it has read for the next time, unless it is told not to', () => {
+    const vectors = join(import.meta.dirname, '../vectors/upstream-signed/repo');
+    const made = (...args: string[]) => {
+      const argv = ['image', 'create', '--repo', vectors, '--commit', VECTOR_COMMIT, ...args, '-'];
+      const { status, stdout, stderr } = sealrootRaw(argv);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      return stdout;
+    };
+    const kept = () => (existsSync(CACHE_HOME) ? readdirSync(join(CACHE_HOME, 'sealroot')) : []);
+    const image = made('--no-cache');
+    expect(made('--no-digests')).not.toEqual(image);
+    expect(kept()).toEqual([]);
+    expect(made()).toEqual(image);
+    expect(kept()).toHaveLength(1);
+    expect(made()).toEqual(image);
   });
 
   it('writes nothing but the image to standard output for -', () => {
@@ -85,6 +106,51 @@ describe('sealroot image create', () => {
   });
 });
 
+describe('images with SHA-512 digests', () => {
+  const WIDE = ['--hash-alg', 'sha512'];
+
+  it('name every file by it, pass the check, and come back from their dump', () => {
+    const made = create(image, ...WIDE);
+    expect(made.stdout.toString()).toBe(sealroot(['image', 'digest', ...WIDE, image]).stdout);
+    const dump = sealroot(['image', 'dump', image]).stdout;
+    const digests = dump.split('\n').map((line) => line.split(' ')[10]);
+    expect(digests.filter((digest) => digest && digest !== '-').map((digest) => digest?.length)).toEqual([
+      128, 128,
+    ]);
+    expect(sealroot(['image', 'check', image]).stdout).toMatch(/^\d+ inodes, no violations\n$/);
+    const again = sealrootRaw(['mkcomposefs', '--from-file', '-', '-'], dump);
+    expect(again.stdout.equals(readFileSync(image))).toBe(true);
+    create(image);
+    const usual = sealroot(['image', 'dump', image]).stdout;
+    expect(usual.replaceAll(/ [0-9a-f]{64}(?= |$)/gm, ' D')).toBe(
+      dump.replaceAll(/ [0-9a-f]{128}(?= |$)/gm, ' D'),
+    );
+  });
+
+  it('are made of directories, with an object store', () => {
+    const tree = join(folder, 'tree');
+    const store = join(folder, 'store');
+    mkdirSync(tree);
+    writeFileSync(join(tree, 'file'), 'x'.repeat(5000));
+    const made = sealroot([
+      'mkcomposefs',
+      '--hash-alg=sha512',
+      '--print-digest',
+      `--digest-store=${store}`,
+      tree,
+      image,
+    ]);
+    expect(made).toMatchObject({ status: 0, stderr: '' });
+    expect(`fsverity-sha512-12:${made.stdout}`).toBe(sealroot(['image', 'digest', ...WIDE, image]).stdout);
+    const [object = ''] = sealroot(['image', 'objects', image]).stdout.split('\n');
+    const digest = sealroot(['image', 'digest', ...WIDE, join(tree, 'file')]).stdout.trim();
+    expect(`fsverity-sha512-12:${object.replace('/', '')}`).toBe(digest);
+    expect(readFileSync(join(store, object), 'utf8')).toBe('x'.repeat(5000));
+    const wrong = sealroot(['mkcomposefs', '--hash-alg=md5', tree, image]);
+    expect(wrong).toMatchObject({ status: 1, stderr: 'Invalid hash algorithm md5\n' });
+  });
+});
+
 describe('sealroot image dump', () => {
   it('prints the files of the image, from a file and from standard input', () => {
     create(image);
@@ -110,7 +176,7 @@ describe('sealroot image dump', () => {
 
 describe('sealroot image digest', () => {
   it('is the fs-verity digest', () => {
-    expect(sealroot(['image', 'digest', '-'], '').stdout).toBe(`${EMPTY_DIGEST}\n`);
+    expect(sealroot(['image', 'digest', '-'], '').stdout).toBe(`fsverity-sha256-12:${EMPTY_DIGEST}\n`);
     writeFileSync(image, '');
     expect(JSON.parse(sealroot(['image', 'digest', '--json', image]).stdout)).toEqual({
       image,
@@ -118,6 +184,33 @@ describe('sealroot image digest', () => {
       algorithm: 'sha256',
       blockSize: 4096,
     });
+  });
+
+  it('takes algorithm and block size', () => {
+    const digest = (...args: string[]) => sealroot(['image', 'digest', ...args, '-'], 'hello\n');
+    // fsverity digest --hash-alg=sha512, and the same with --block-size=65536
+    const hello = {
+      4096: '21fe275216d7dafb8afa8f8257ae96215b74c1dad980238e6fdbbd0c41a44adb8d3e1f95c7e3dad3e25037369d1c87dd107ceb7eb9c9c868eb2b18b57ddd4125',
+      65536:
+        '1acf30ab2641134aa2cd858fe4878c74845e8d20487a1ecab3f60d5f223894e03470ba4b4517d0ce5a304b4621c506e3f4598e5a21587bf3299e9d3405c20c28',
+    };
+    expect(digest('--hash-alg', 'sha512').stdout).toBe(`fsverity-sha512-12:${hello[4096]}\n`);
+    expect(digest('--hash-alg', 'sha512', '--block-size', '65536').stdout).toBe(
+      `fsverity-sha512-16:${hello[65536]}\n`,
+    );
+    expect(JSON.parse(digest('--hash-alg', 'sha512', '--json').stdout)).toMatchObject({
+      digest: hello[4096],
+      algorithm: 'sha512',
+      blockSize: 4096,
+    });
+    for (const wrong of [
+      ['--hash-alg', 'md5'],
+      ['--block-size', '512'],
+      ['--block-size', '5000'],
+      ['--block-size', ''],
+    ]) {
+      expect(digest(...wrong)).toMatchObject({ status: 2, stdout: '' });
+    }
   });
 
   it('takes standard input in its order when it comes in many pieces', () => {

@@ -9,6 +9,9 @@ import { bundleProgram } from '../../tools/bundle.ts';
 const FOLDER = join(import.meta.dirname, `../../.cache/cli/${process.pid}`);
 const PROGRAM = join(FOLDER, 'sealroot.js');
 
+/** Where the command line keeps what it may forget. */
+export const CACHE_HOME = join(FOLDER, 'cache');
+
 export interface CliResult {
   status: number | null;
   stdout: string;
@@ -33,6 +36,8 @@ export function sealrootRaw(
 ): { status: number | null; stdout: Buffer; stderr: string } {
   const { status, stdout, stderr, error } = spawnSync(process.execPath, [PROGRAM, ...args], {
     input,
+    // Not that of whoever runs the tests.
+    env: { ...process.env, XDG_CACHE_HOME: CACHE_HOME },
     timeout: 60_000,
     maxBuffer: 256 * 1024 * 1024,
   });

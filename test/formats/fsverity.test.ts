@@ -2,7 +2,13 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { describe, expect, it } from 'vitest';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { hex } from '../../src/formats/encoding.ts';
-import { buildVerityTree, verityDescriptor, verityDigest } from '../../src/formats/fsverity.ts';
+import {
+  buildVerityTree,
+  formatVerityDigest,
+  parseVerityDigest,
+  verityDescriptor,
+  verityDigest,
+} from '../../src/formats/fsverity.ts';
 
 function bytes(size: number): Uint8Array {
   return new Uint8Array(size).map((_, i) => i % 251);
@@ -49,5 +55,42 @@ describe('buildVerityTree()', () => {
     const level = Buffer.concat([sha256(bytes(4096)), sha256(last), new Uint8Array(4096 - 64)]);
     expect(hex(levels[0] ?? new Uint8Array())).toBe(level.toString('hex'));
     expect(hex(rootHash)).toBe(hex(sha256(level)));
+  });
+});
+
+describe('the text of a digest', () => {
+  const short = new Uint8Array(32).fill(0xab);
+  const long = new Uint8Array(64).fill(0xcd);
+
+  it.each([
+    [`fsverity-sha256-12:${'ab'.repeat(32)}`, { digest: short, algorithm: 'sha256', blockSize: 4096 }],
+    [`fsverity-sha512-12:${'cd'.repeat(64)}`, { digest: long, algorithm: 'sha512', blockSize: 4096 }],
+    [`fsverity-sha256-16:${'ab'.repeat(32)}`, { digest: short, algorithm: 'sha256', blockSize: 65536 }],
+    [`fsverity-sha512-10:${'cd'.repeat(64)}`, { digest: long, algorithm: 'sha512', blockSize: 1024 }],
+  ] as const)('%s is written and read', (text, value) => {
+    const { digest, ...parameters } = value;
+    expect(formatVerityDigest(digest, parameters)).toBe(text);
+    expect(parseVerityDigest(text)).toEqual(value);
+  });
+
+  it('may be bare hex', () => {
+    expect(parseVerityDigest('ab'.repeat(32))).toEqual({
+      digest: short,
+      algorithm: 'sha256',
+      blockSize: 4096,
+    });
+    expect(parseVerityDigest('cd'.repeat(64)).algorithm).toBe('sha512');
+  });
+
+  it.each([
+    ...['', 'ab'.repeat(31), 'ab'.repeat(33), `:${'ab'.repeat(32)}`, `fsverity-sha512-12:${'ab'.repeat(32)}`],
+    ...[`fsverity-sha256-9:${'ab'.repeat(32)}`, `fsverity-sha256-17:${'ab'.repeat(32)}`],
+    ...[`fsverity-md5-12:${'ab'.repeat(32)}`, `sha256:${'ab'.repeat(32)}`],
+  ])('refuses "%s"', (text) => {
+    expect(() => parseVerityDigest(text)).toThrow('cannot use digest');
+  });
+
+  it.each(['abc', 'zz'.repeat(32)])('refuses "%s", which is no hex', (text) => {
+    expect(() => parseVerityDigest(text)).toThrow(/^cannot read digest/);
   });
 });

@@ -64,13 +64,22 @@ describe('sealroot image create', { timeout: 60_000 }, () => {
     ];
     for (const { umask, ...env } of surroundings) {
       const image = join(folder, `${umask}.cfs`);
-      const argv = ['-c', `umask ${umask}; exec "$@"`, 'sh', process.execPath, program, 'image', 'create'];
+      const argv = [
+        '-c',
+        `umask ${umask}; exec "$@"`,
+        'sh',
+        process.execPath,
+        program,
+        'image',
+        'create',
+        '--no-cache',
+      ];
       const run = spawnSync('sh', [...argv, '--repo', repo.path, '--commit', 'os/x', image], {
         env: { ...process.env, ...env },
         encoding: 'utf8',
         timeout: 60_000,
       });
-      expect(run).toMatchObject({ status: 0, stdout: `${COMMIT_DIGEST}\n`, stderr: '' });
+      expect(run).toMatchObject({ status: 0, stdout: `fsverity-sha256-12:${COMMIT_DIGEST}\n`, stderr: '' });
       expect(statSync(image).mode & 0o777).toBe(0o644);
     }
   });

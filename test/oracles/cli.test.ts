@@ -36,7 +36,12 @@ async function inForky(script: string): Promise<string> {
 function shell(script: string, env: Record<string, string> = {}) {
   const { status, stdout, stderr } = spawnSync('bash', ['-c', script], {
     cwd: work,
-    env: { ...process.env, PATH: `${work}:${process.env.PATH}`, ...env },
+    env: {
+      ...process.env,
+      PATH: `${work}:${process.env.PATH}`,
+      XDG_CACHE_HOME: path.join(work, 'cache'),
+      ...env,
+    },
     timeout: 60_000,
     maxBuffer: 64 * 1024 * 1024,
   });
@@ -63,7 +68,7 @@ describe('dist/sealroot.js', () => {
       shell('sealroot image create --repo repo --commit os/x ours.cfs && cmp ours.cfs theirs.cfs').status,
     ).toBe(0);
     expect(shell('sealroot image digest theirs.cfs').stdout).toBe(
-      await inForky('fsverity digest --compact theirs.cfs'),
+      `fsverity-sha256-12:${await inForky('fsverity digest --compact theirs.cfs')}`,
     );
     expect(shell('sealroot image dump theirs.cfs').stdout).toBe(
       await inForky('composefs-info dump theirs.cfs'),

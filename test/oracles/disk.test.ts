@@ -122,7 +122,7 @@ describe('sealroot disk create', () => {
   });
 
   it('puts the image of the commit into the deployment', async () => {
-    const { image } = await imageCreate({ repo: sealed.repo, rev: sealed.commit, output: '-' });
+    const { image } = await imageCreate({ repo: sealed.repo, rev: sealed.commit, output: '-', cache: false });
     expect(dump(`${disk.deployment}/.ostree.cfs`).equals(image)).toBe(true);
     expect(disk.digest).toBe(sealed.digest);
   });

@@ -9,6 +9,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
+import { VerityComputer } from '../../src/adapters/verity.ts';
 import { dumpImage, parseDump } from '../../src/formats/dump.ts';
 import { hex } from '../../src/formats/encoding.ts';
 import { imageObjects, readImage } from '../../src/formats/erofs-read.ts';
@@ -164,15 +165,23 @@ describe('fsverity', () => {
       for (let at = 0; at < size; at += 4096) data.writeUInt8((at / 4096) % 251, at);
       writeFileSync(path.join(work, 'verity', String(size)), data);
     }
-    const output = await inForky(`cd verity && fsverity digest --compact ${sizes.join(' ')}`);
-    const theirs = output
-      .trim()
-      .split('\n')
-      .map((line) => line.split(' ')[0]);
-    const ours = sizes.map((size) =>
-      hex(verityDigest(readFileSync(path.join(work, 'verity', String(size))), nodeHasher)),
-    );
-    expect(ours).toEqual(theirs);
+    const theirs = async (options: string) =>
+      (await inForky(`cd verity && fsverity digest ${options} --compact ${sizes.join(' ')}`))
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' ')[0]);
+    const files = sizes.map((size) => readFileSync(path.join(work, 'verity', String(size))));
+    expect(files.map((file) => hex(verityDigest(file, nodeHasher)))).toEqual(await theirs(''));
+    for (const algorithm of ['sha256', 'sha512'] as const) {
+      for (const blockSize of [1024, 4096, 65536]) {
+        const parameters = { algorithm, blockSize };
+        const options = `--hash-alg=${algorithm} --block-size=${blockSize}`;
+        const computer = new VerityComputer(parameters);
+        const expected = await theirs(options);
+        expect(files.map((file) => hex(verityDigest(file, nodeHasher, parameters)))).toEqual(expected);
+        expect(files.map((file) => hex(computer.ofBytes(file)))).toEqual(expected);
+      }
+    }
   });
 });
 

@@ -1,0 +1,141 @@
+/**
+ * What was read of file objects, kept from run to run, so that the image of the next commit hashes only what is new:
+ * one file a repository, in the user's cache folder. An entry counts as long as the object's inode is what it was,
+ * by device, number, size, mtime and ctime. Even so nothing that is signed comes from here: seal, verify and deployments
+ * read the objects.
+ *
+ * A file that is damaged or somebody else's is as good as none. It is replaced by rename: of two writers the last one
+ * wins, and what the other had found is found again.
+ */
+
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import type { ByteString } from '../formats/encoding.ts';
+import { SealrootError } from '../formats/errors.ts';
+import { type AddedEntry, DigestTable } from './digest-table.ts';
+import { readDescriptor } from './files.ts';
+import { nodeHasher } from './hasher.ts';
+import { changedAt, inodeStamp } from './inode-status.ts';
+import type { StoredFile } from './object-file.ts';
+
+/** Of the cache of one repository; some 150 bytes each. */
+const MAX_ENTRIES = 500_000;
+/** What is larger was not written here. */
+const MAX_FILE_BYTES = 512 * 1024 * 1024;
+/**
+ * An inode that changed so short a time ago could change again within one tick of the file system's clock, and its ctime
+ * would stay: what was read of it is not kept (milliseconds).
+ */
+const SETTLED_AFTER_MS = 2000;
+
+/** Where the cache of a repository is; undefined when this user has no home for it. */
+export function digestCachePath(repo: string): string | undefined {
+  const { XDG_CACHE_HOME: cache, HOME: home } = process.env;
+  if (!cache?.startsWith('/') && !home?.startsWith('/')) return undefined;
+  const folder = cache?.startsWith('/') ? cache : path.join(home as string, '.cache');
+  const name = Buffer.from(nodeHasher.sha256(Buffer.from(path.resolve(repo)))).toString('hex', 0, 8);
+  return path.join(folder, 'sealroot', `digests-${name}`);
+}
+
+export interface DigestCacheOptions {
+  readonly maxEntries?: number;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+export class DigestCache {
+  readonly #file: string;
+  readonly #maxEntries: number;
+  readonly #now: () => number;
+  readonly #table: DigestTable;
+  readonly #known = new Map<string, StoredFile>();
+  /** What the inode was when nothing was known of its object. */
+  readonly #unknown = new Map<string, Buffer>();
+  readonly #used = new Set<number>();
+  readonly #added = new Map<string, AddedEntry>();
+
+  constructor(file: string, { maxEntries = MAX_ENTRIES, now = Date.now }: DigestCacheOptions = {}) {
+    this.#file = file;
+    this.#maxEntries = maxEntries;
+    this.#now = now;
+    this.#table = readTable(file);
+  }
+
+  /** What is known of an object, whose file is at `object`. Whoever learns nothing and reads it calls `add`. */
+  find(checksum: string, object: string): StoredFile | undefined {
+    const known = this.#known.get(checksum);
+    if (known !== undefined || this.#unknown.has(checksum)) return known;
+    const stamp = inodeStamp(object as ByteString);
+    if (stamp === undefined) return undefined;
+    const index = this.#table.find(checksum, stamp);
+    if (index === undefined) {
+      this.#unknown.set(checksum, Buffer.from(stamp));
+      return undefined;
+    }
+    const file = this.#table.fileAt(index);
+    this.#used.add(index);
+    this.#known.set(checksum, file);
+    return file;
+  }
+
+  /** Keeps what was read of an object after `find`, if its inode has stayed what it was. */
+  add(checksum: string, object: string, file: StoredFile): void {
+    const stamp = this.#unknown.get(checksum);
+    if (stamp === undefined || inodeStamp(object as ByteString)?.equals(stamp) !== true) return;
+    if (changedAt(stamp) > this.#now() - SETTLED_AFTER_MS) return;
+    this.#added.set(checksum, { checksum, stamp, file });
+  }
+
+  /** Writes what was added. Returns why it could not: the work itself is not worse for it. */
+  save(): string | undefined {
+    if (this.#added.size === 0) return undefined;
+    try {
+      mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
+      replaceFile(this.#file, this.#table.encode([...this.#added.values()], this.#used, this.#maxEntries));
+      return undefined;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      return `cannot write ${this.#file}: ${code ?? message}`;
+    }
+  }
+}
+
+/** Not synced: what a power cut leaves half-written shows in its checksum. */
+function replaceFile(file: string, bytes: Uint8Array): void {
+  const temporary = `${file}.${randomBytes(6).toString('hex')}`;
+  try {
+    writeFileSync(temporary, bytes, { flag: 'wx', mode: 0o600 });
+    renameSync(temporary, file);
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+function readTable(file: string): DigestTable {
+  let fd: number;
+  try {
+    fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  } catch {
+    return DigestTable.NONE;
+  }
+  try {
+    const { uid, mode } = fstatSync(fd);
+    if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) return DigestTable.NONE;
+    return DigestTable.parse(Buffer.from(readDescriptor(fd, file, MAX_FILE_BYTES)));
+  } catch (error) {
+    if (error instanceof SealrootError) return DigestTable.NONE;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}

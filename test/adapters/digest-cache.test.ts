@@ -1,0 +1,225 @@
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { DigestCache, type DigestCacheOptions, digestCachePath } from '../../src/adapters/digest-cache.ts';
+import type { StoredFile } from '../../src/adapters/object-file.ts';
+import { ascii } from '../../src/formats/encoding.ts';
+import { S_IFLNK, S_IFREG } from '../../src/formats/tree.ts';
+
+let folder = '';
+let file = '';
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'sealroot-cache-'));
+  mkdirSync(path.join(folder, 'objects'));
+  file = path.join(folder, 'cache/digests');
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** By then what the tests write has settled. */
+const LATER: DigestCacheOptions = { now: () => Date.now() + 3000 };
+
+function open(options: DigestCacheOptions = {}): DigestCache {
+  return new DigestCache(file, { ...LATER, ...options });
+}
+
+function checksum(number: number): string {
+  return number.toString(16).padStart(8, '0').repeat(8);
+}
+
+function object(number: number): string {
+  return path.join(folder, 'objects', String(number));
+}
+
+function regular(number: number): StoredFile {
+  return {
+    mode: S_IFREG | 0o644,
+    uid: number,
+    gid: 4_294_967_295,
+    size: 2 ** 40 + number,
+    xattrs: new Map([
+      [ascii('user.a'), Uint8Array.of(0, 255)],
+      [ascii('user.b'), new Uint8Array(0)],
+    ]),
+    digest: new Uint8Array(32).fill(number),
+  };
+}
+
+const LINK: StoredFile = {
+  mode: S_IFLNK | 0o777,
+  uid: 1,
+  gid: 2,
+  size: 0,
+  xattrs: new Map(),
+  target: ascii('a/b'),
+};
+
+/** Keeps objects `numbers` as another process would, and writes the cache. */
+function keep(numbers: readonly number[], options: DigestCacheOptions = {}): void {
+  const cache = open(options);
+  for (const number of numbers) {
+    writeFileSync(object(number), String(number));
+    expect(cache.find(checksum(number), object(number))).toBeUndefined();
+    cache.add(checksum(number), object(number), regular(number));
+  }
+  expect(cache.save()).toBeUndefined();
+}
+
+function found(number: number, options: DigestCacheOptions = {}): StoredFile | undefined {
+  return open(options).find(checksum(number), object(number));
+}
+
+/** For comparing: a part of a Buffer is not equal to the Uint8Array of the same bytes. */
+function plain(stored: StoredFile | undefined): unknown {
+  if (stored === undefined) return undefined;
+  const { xattrs, digest, ...rest } = stored;
+  return {
+    ...rest,
+    digest: digest && [...digest],
+    xattrs: [...xattrs].map(([name, value]) => [name, [...value]]),
+  };
+}
+
+describe('DigestCache', () => {
+  it('knows in another process what was read', () => {
+    keep([1, 2, 3]);
+    symlinkSync('a/b', object(4));
+    const cache = open();
+    expect(cache.find(checksum(4), object(4))).toBeUndefined();
+    cache.add(checksum(4), object(4), LINK);
+    expect(cache.save()).toBeUndefined();
+    for (const number of [1, 2, 3]) expect(plain(found(number))).toEqual(plain(regular(number)));
+    expect(plain(found(4))).toEqual(plain(LINK));
+    expect(found(5)).toBeUndefined();
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(readdirSync(path.dirname(file))).toEqual(['digests']);
+  });
+
+  it.each([
+    ['is written to', () => writeFileSync(object(1), '1')],
+    [
+      'is another file of the same size',
+      () => {
+        writeFileSync(object(9), '2');
+        renameSync(object(9), object(1));
+      },
+    ],
+    ['has another mtime', () => utimesSync(object(1), 1, 1)],
+    ['has another mode', () => chmodSync(object(1), 0o600)],
+    ['has another name, too', () => linkSync(object(1), object(9))],
+    ['is gone', () => rmSync(object(1))],
+  ])('knows nothing of an object whose inode %s', (_, change) => {
+    keep([1, 2]);
+    change();
+    expect(found(1)).toBeUndefined();
+    expect(found(2)).toBeDefined();
+  });
+
+  it('keeps nothing of an object that changed while it was read', () => {
+    writeFileSync(object(1), '1');
+    const cache = open();
+    cache.find(checksum(1), object(1));
+    writeFileSync(object(1), '2');
+    cache.add(checksum(1), object(1), regular(1));
+    expect(cache.save()).toBeUndefined();
+    expect(found(1)).toBeUndefined();
+  });
+
+  it('keeps nothing of an object that could change again within the same tick', () => {
+    keep([1], { now: Date.now });
+    expect(found(1)).toBeUndefined();
+  });
+
+  it.each([
+    ['is cut', (bytes: Buffer) => bytes.subarray(0, bytes.length - 1)],
+    [
+      'has a bit flipped',
+      (bytes: Buffer) => {
+        bytes[60] = (bytes[60] ?? 0) ^ 1;
+        return bytes;
+      },
+    ],
+    ['is empty', () => Buffer.alloc(0)],
+    ['is another format', (bytes: Buffer) => Buffer.concat([Buffer.from('x'), bytes])],
+  ])('takes a file that %s for none', (_, damage) => {
+    keep([1]);
+    writeFileSync(file, damage(readFileSync(file)));
+    expect(found(1)).toBeUndefined();
+    keep([2]);
+    expect(found(2)).toBeDefined();
+  });
+
+  it('takes a file that others own or may write for none', () => {
+    keep([1]);
+    chmodSync(file, 0o620);
+    expect(found(1)).toBeUndefined();
+    chmodSync(file, 0o600);
+    expect(found(1)).toBeDefined();
+    if (process.geteuid?.() !== 0) return; // only root can give files away
+    chownSync(file, 65534, 65534);
+    expect(found(1)).toBeUndefined();
+  });
+
+  it('forgets what was asked for longest ago when there is no more room', () => {
+    keep([1, 2, 3]);
+    const cache = open({ maxEntries: 3 });
+    writeFileSync(object(4), '4');
+    for (const number of [1, 3, 4]) cache.find(checksum(number), object(number));
+    cache.add(checksum(4), object(4), regular(4));
+    expect(cache.save()).toBeUndefined();
+    expect([1, 2, 3, 4].map((number) => found(number) !== undefined)).toEqual([true, false, true, true]);
+  });
+
+  it('is not the worse for a second writer: the last one wins', () => {
+    const [first, second] = [open(), open()];
+    for (const [number, cache] of [
+      [1, first],
+      [2, second],
+    ] as const) {
+      writeFileSync(object(number), String(number));
+      cache.find(checksum(number), object(number));
+      cache.add(checksum(number), object(number), regular(number));
+    }
+    expect([first.save(), second.save()]).toEqual([undefined, undefined]);
+    expect([found(1), plain(found(2))]).toEqual([undefined, plain(regular(2))]);
+  });
+
+  it('says why it cannot write, and leaves nothing', () => {
+    writeFileSync(object(1), '1');
+    const cache = new DigestCache(path.join(object(1), 'cache'), LATER);
+    cache.find(checksum(1), object(1));
+    cache.add(checksum(1), object(1), regular(1));
+    expect(cache.save()).toBe(`cannot write ${object(1)}/cache: EEXIST`);
+    expect(readdirSync(path.join(folder, 'objects'))).toEqual(['1']);
+  });
+});
+
+describe('digestCachePath()', () => {
+  it('is below the cache folder of the user, one for each repository', () => {
+    vi.stubEnv('XDG_CACHE_HOME', '/x');
+    expect(digestCachePath('/repo')).toMatch(/^\/x\/sealroot\/digests-[0-9a-f]{16}$/);
+    expect(digestCachePath('/repo')).not.toBe(digestCachePath('/other'));
+    vi.stubEnv('XDG_CACHE_HOME', 'relative');
+    vi.stubEnv('HOME', '/home/a');
+    expect(digestCachePath('/repo')).toMatch(/^\/home\/a\/\.cache\/sealroot\//);
+    vi.stubEnv('HOME', undefined);
+    expect(digestCachePath('/repo')).toBeUndefined();
+  });
+});

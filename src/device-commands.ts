@@ -1,11 +1,10 @@
-/** The `disk` and `admin` commands on the command line; see main.ts, which prints. */
+/** The `disk` and `admin` commands on the command line; see command-line.ts. */
 
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Progress } from './adapters/progress.ts';
-import { type AdminDeployResult, adminDeploy } from './commands/admin-deploy.ts';
-import { adminPlan } from './commands/admin-plan.ts';
-import { type AdminStatusResult, adminStatus, type DeploymentStatus } from './commands/admin-status.ts';
-import { type DiskCreateResult, diskCreate } from './commands/disk-create.ts';
+import type { AdminDeployResult } from './commands/admin-deploy.ts';
+import type { AdminStatusResult, DeploymentStatus } from './commands/admin-status.ts';
+import type { DiskCreateResult } from './commands/disk-create.ts';
 import {
   ADMIN_DEPLOY_PAGE,
   ADMIN_PAGE,
@@ -17,7 +16,7 @@ import {
 import { encodeJson } from './formats/json.ts';
 import type { ManualPage } from './manual.ts';
 
-/** What main.ts lends. */
+/** What command-line.ts lends. */
 export interface CommandLine {
   addCommand(parent: Command, name: string, page: ManualPage): Command;
   /** Option parsers. */
@@ -68,6 +67,7 @@ export function addDisk(program: Command, line: CommandLine): void {
     .option('--export-boot <DIR>', 'write kernel, initramfs and cmdline there, for booting directly', once)
     .option('--json', 'print the result as JSON', false)
     .action(async ({ pubkey, karg, json, ...flags }: DiskFlags) => {
+      const { diskCreate } = await import('./commands/disk-create.ts');
       const pubkeys = line.required('sealroot disk create', '--pubkey FILE', pubkey);
       const result = await diskCreate({ ...flags, pubkeys, kargs: karg, onProgress: line.note });
       line.warn(result.warnings);
@@ -110,6 +110,7 @@ export function addAdmin(program: Command, line: CommandLine): void {
     .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
     .option('--json', 'print the result as JSON', false)
     .action(async (flags: { sysroot?: string; pubkey: string[]; json: boolean }) => {
+      const { adminStatus } = await import('./commands/admin-status.ts');
       const result = await adminStatus({ sysroot: flags.sysroot ?? '/', pubkeys: flags.pubkey });
       line.warn(result.warnings);
       if (flags.json) line.printJson(result);
@@ -125,6 +126,7 @@ function addPlan(admin: Command, line: CommandLine): void {
     .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
     .action(async (deployment: string, flags: { sysroot?: string; pubkey: string[] }) => {
       const { sysroot = '/', pubkey: pubkeys } = flags;
+      const { adminPlan } = await import('./commands/admin-plan.ts');
       const { plan, warnings } = await adminPlan({ sysroot, deployment, pubkeys });
       line.warn(warnings);
       line.print(`${encodeJson(plan)}\n`);
@@ -150,6 +152,7 @@ function addDeploy(admin: Command, line: CommandLine): void {
     .option('--json', 'print the result as JSON', false)
     .action(async (refspec: string, { sysroot = '/', os, pubkey, karg, json }: DeployFlags) => {
       const options = { sysroot, os, refspec, pubkeys: pubkey, kargs: karg, onProgress: line.note };
+      const { adminDeploy } = await import('./commands/admin-deploy.ts');
       const result = await adminDeploy(options);
       line.warn(result.warnings);
       if (json) line.printJson(result);

@@ -1,15 +1,8 @@
-/** The `image` commands on the command line; see main.ts, which prints. */
+/** The `image` commands on the command line; see command-line.ts. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type ImageCheckResult, imageCheck } from './commands/image-check.ts';
-import { imageCreate } from './commands/image-create.ts';
-import { differenceText, type ImageDiffResult, imageDiff } from './commands/image-diff.ts';
-import { imageDigest } from './commands/image-digest.ts';
-import { imageDump } from './commands/image-dump.ts';
-import { imageLs, type ListedNode } from './commands/image-ls.ts';
-import { imageMount } from './commands/image-mount.ts';
-import { listMissingObjects, listObjects, type ObjectRecord } from './commands/image-objects.ts';
-import { modeText } from './commands/tree-text.ts';
+import type { ImageCheckResult } from './commands/image-check.ts';
+import type { ObjectRecord } from './commands/image-objects.ts';
 import type { CommandLine } from './device-commands.ts';
 import { parseHex } from './formats/encoding.ts';
 import { badInput, usageError } from './formats/errors.ts';
@@ -40,7 +33,10 @@ export function addImage(program: Command, line: CommandLine): void {
   line
     .addCommand(image, 'dump', IMAGE_DUMP_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
-    .action(async (path: string) => line.print(await imageDump({ image: path })));
+    .action(async (path: string) => {
+      const { imageDump } = await import('./commands/image-dump.ts');
+      line.print(await imageDump({ image: path }));
+    });
   addDigest(image, line);
   addCheck(image, line);
   addLs(image, line);
@@ -79,6 +75,7 @@ function addCreate(image: Command, line: CommandLine): void {
       }
       const { repo, commit: rev, digests, cache, hashAlg: algorithm } = flags;
       const { progress } = line;
+      const { imageCreate } = await import('./commands/image-create.ts');
       const result = await imageCreate({ repo, rev, output, digests, cache, algorithm, progress });
       line.warn(result.warnings);
       line.print(output === '-' ? result.image : `${result.digest}\n`);
@@ -100,6 +97,7 @@ function addDigest(image: Command, line: CommandLine): void {
     .option('--json', 'print the result as JSON', false)
     .action(async (path: string, flags: DigestFlags) => {
       const { hashAlg: algorithm, blockSize = USUAL_VERITY.blockSize } = flags;
+      const { imageDigest } = await import('./commands/image-digest.ts');
       const result = await imageDigest({ image: path, algorithm, blockSize });
       if (flags.json) line.printJson(result);
       else line.print(`${formatVerityDigest(parseHex(result.digest, 'digest'), result)}\n`);
@@ -124,6 +122,7 @@ function addCheck(image: Command, line: CommandLine): void {
     .argument('IMAGE', 'the image, or - for standard input')
     .option('--json', 'print the result as JSON', false)
     .action(async (path: string, { json }: { json: boolean }) => {
+      const { imageCheck } = await import('./commands/image-check.ts');
       const result = await imageCheck({ image: path });
       if (json) line.printJson(result);
       else line.print(checkText(result));
@@ -147,17 +146,11 @@ function addLs(image: Command, line: CommandLine): void {
     .argument('[PATH]', 'the directory or file to begin at; the default is the root')
     .option('--json', 'print the result as JSON', false)
     .action(async (file: string, path: string | undefined, { json }: { json: boolean }) => {
+      const { imageLs, listingText } = await import('./commands/image-ls.ts');
       const nodes = await imageLs({ image: file, ...(path !== undefined && { path }) });
       if (json) line.printJson(nodes.map(({ record }) => record));
-      else line.print(nodes.map(lsText).join(''));
+      else line.print(listingText(nodes));
     });
-}
-
-function lsText({ node, record }: ListedNode): string {
-  const { uid, gid, path, hardlink, target, device } = record;
-  const link = target === undefined ? '' : ` -> ${target}`;
-  const other = hardlink === undefined ? '' : ` = ${hardlink}`;
-  return `${modeText(node)} ${uid} ${gid} ${device ?? record.size} ${path}${link}${other}\n`;
 }
 
 interface MissingFlags {
@@ -175,9 +168,10 @@ function addObjects(image: Command, line: CommandLine): void {
     .addCommand(image, 'objects', IMAGE_OBJECTS_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
     .option('--json', 'print the result as JSON', false)
-    .action(async (file: string, { json }: { json: boolean }) =>
-      show(await listObjects({ image: file }), json),
-    );
+    .action(async (file: string, { json }: { json: boolean }) => {
+      const { listObjects } = await import('./commands/image-objects.ts');
+      show(await listObjects({ image: file }), json);
+    });
   line
     .addCommand(image, 'missing-objects', IMAGE_MISSING_OBJECTS_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
@@ -185,6 +179,7 @@ function addObjects(image: Command, line: CommandLine): void {
     .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', line.once)
     .option('--json', 'print the result as JSON', false)
     .action(async (file: string, { basedir, repo, json }: MissingFlags) => {
+      const { listMissingObjects } = await import('./commands/image-objects.ts');
       show(await listMissingObjects({ image: file, basedirs: basedir, repo }), json);
     });
 }
@@ -197,6 +192,7 @@ function addDiff(image: Command, line: CommandLine): void {
     .option('--repo <REPO>', 'the repository of the commits', line.once)
     .option('--json', 'print the result as JSON', false)
     .action(async (a: string, b: string, { repo, json }: { repo?: string; json: boolean }) => {
+      const { diffText, imageDiff } = await import('./commands/image-diff.ts');
       const result = await imageDiff({ a, b, repo, progress: line.progress });
       if (json) line.printJson(result);
       else line.print(diffText(result));
@@ -218,16 +214,11 @@ function addMount(image: Command, line: CommandLine): void {
     .option('--basedir <DIR>', 'a store of backing files; may be repeated', line.repeated, [])
     .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', line.once)
     .option('--digest <HEX>', "the image's fs-verity digest, to be enforced", line.once)
-    .action((file: string, directory: string, { basedir, repo, digest }: MountFlags) => {
+    .action(async (file: string, directory: string, { basedir, repo, digest }: MountFlags) => {
+      const { imageMount } = await import('./commands/image-mount.ts');
       imageMount({ image: file, directory, basedirs: basedir, repo, digest });
     });
 }
 
 /** As diff(1) has it. */
 const DIFFERENT = 1;
-
-function diffText({ form, differences }: ImageDiffResult): string {
-  const lines = differences.map(differenceText);
-  if (form !== undefined) lines.push(`the same tree in another form: ${form}\n`);
-  return lines.join('');
-}

@@ -1,13 +1,13 @@
 /** The C library's words for an error number: what the tools of composefs print. */
 
-import koffi from 'koffi';
+import { errnoNumber, libcFunction } from './libc.ts';
 import { SystemCallError } from './syscalls.ts';
 
-const strerror = koffi.load('libc.so.6').func('const char *strerror(int number)');
+const strerror = libcFunction<string>('const char *strerror(int number)');
 
 /** "No such file or directory" for 'ENOENT'; an unknown name comes back as it is. */
 export function errnoText(name: string): string {
-  const number = (koffi.os.errno as Record<string, number | undefined>)[name];
+  const number = errnoNumber(name);
   return number === undefined ? name : strerror(number);
 }
 

@@ -4,9 +4,10 @@
  */
 
 import type { ByteString } from '../formats/encoding.ts';
-import { check, cString, libc } from './syscalls.ts';
+import { libcFunction } from './libc.ts';
+import { check, cString } from './syscalls.ts';
 
-const statx = libc.func(
+const statx = libcFunction(
   'int statx(int dirfd, const void *path, int flags, unsigned int mask, _Out_ void *status)',
 );
 
@@ -71,7 +72,8 @@ const CTIME = 36;
  * undefined when nothing is there, or nothing that one may look at.
  */
 export function inodeStamp(path: ByteString): Buffer | undefined {
-  if (statx(AT_FDCWD, cString(path), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer) < 0) return undefined;
+  const result = statx(AT_FDCWD, cString(path), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
+  if (Number(result) < 0) return undefined;
   return takeStamp();
 }
 

@@ -3,9 +3,9 @@
  * and an old C library has no functions for them. A failed call throws SystemCallError.
  */
 
-import koffi from 'koffi';
 import { type ByteString, printable } from '../formats/encoding.ts';
-import { check, cString, libc } from './syscalls.ts';
+import { libcFunction } from './libc.ts';
+import { check, cString } from './syscalls.ts';
 
 const MOVE_MOUNT = 429;
 const FSOPEN = 430;
@@ -14,32 +14,17 @@ const FSMOUNT = 432;
 const MOUNT_SETATTR = 442;
 
 const syscall = {
-  fsopen: libc.func('syscall', 'long', ['long', 'const void *', 'unsigned int']),
-  fsconfig: libc.func('syscall', 'long', [
-    'long',
-    'int',
-    'unsigned int',
-    'const void *',
-    'const void *',
-    'int',
-  ]),
-  fsmount: libc.func('syscall', 'long', ['long', 'int', 'unsigned int', 'unsigned int']),
-  moveMount: libc.func('syscall', 'long', [
-    'long',
-    'int',
-    'const void *',
-    'int',
-    'const void *',
-    'unsigned int',
-  ]),
-  mountSetattr: libc.func('syscall', 'long', [
-    'long',
-    'int',
-    'const void *',
-    'unsigned int',
-    koffi.inout('void *'),
-    'size_t',
-  ]),
+  fsopen: libcFunction('long syscall(long call, const void *type, unsigned int flags)'),
+  fsconfig: libcFunction(
+    'long syscall(long call, int fd, unsigned int command, const void *key, const void *value, int aux)',
+  ),
+  fsmount: libcFunction('long syscall(long call, int fd, unsigned int flags, unsigned int attributes)'),
+  moveMount: libcFunction(
+    'long syscall(long call, int from, const void *fromPath, int to, const void *toPath, unsigned int flags)',
+  ),
+  mountSetattr: libcFunction(
+    'long syscall(long call, int fd, const void *path, unsigned int flags, _Inout_ void *settings, size_t size)',
+  ),
 };
 
 const EMPTY = '' as ByteString;

@@ -1,11 +1,11 @@
 /**
- * System calls that Node's fs module does not have, through koffi. Paths are byte strings, so a name that is not
+ * System calls that Node's fs module does not have. Paths are byte strings, so a name that is not
  * UTF-8 arrives unchanged. A failed call throws with the errno's name; nothing is retried or interpreted here.
  */
 
-import koffi from 'koffi';
 import { type ByteString, fromByteString, printable, toByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
+import { errnoName, libcFunction } from './libc.ts';
 
 /** `errno` is its name, e.g. `ENODATA`, for callers to whom some failures are answers. */
 export class SystemCallError extends SealrootError {
@@ -17,34 +17,25 @@ export class SystemCallError extends SealrootError {
   }
 }
 
-/** For adapters with calls of their own; `check` and `cString` go with it. */
-export const libc = koffi.load('libc.so.6');
 const functions = {
-  ioctl: libc.func('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
-  fgetxattr: libc.func('long fgetxattr(int fd, const void *name, _Out_ void *value, size_t size)'),
-  lgetxattr: libc.func('long lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)'),
-  flistxattr: libc.func('long flistxattr(int fd, _Out_ void *list, size_t size)'),
-  llistxattr: libc.func('long llistxattr(const void *path, _Out_ void *list, size_t size)'),
-  lsetxattr: libc.func(
+  ioctl: libcFunction('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
+  fgetxattr: libcFunction('long fgetxattr(int fd, const void *name, _Out_ void *value, size_t size)'),
+  lgetxattr: libcFunction(
+    'long lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)',
+  ),
+  flistxattr: libcFunction('long flistxattr(int fd, _Out_ void *list, size_t size)'),
+  llistxattr: libcFunction('long llistxattr(const void *path, _Out_ void *list, size_t size)'),
+  lsetxattr: libcFunction(
     'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
   ),
-  unshare: libc.func('int unshare(int flags)'),
-  mount: libc.func(
+  unshare: libcFunction('int unshare(int flags)'),
+  mount: libcFunction(
     'int mount(const void *source, const void *target, const void *type, unsigned long flags, const void *data)',
   ),
-  umount2: libc.func('int umount2(const void *target, int flags)'),
-  dup3: libc.func('int dup3(int from, int to, int flags)'),
-  syncfs: libc.func('int syncfs(int fd)'),
+  umount2: libcFunction('int umount2(const void *target, int flags)'),
+  dup3: libcFunction('int dup3(int from, int to, int flags)'),
+  syncfs: libcFunction('int syncfs(int fd)'),
 };
-
-const errnoNames = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]));
-
-/** EOPNOTSUPP and ENOTSUP are one number on Linux; the first is what the kernel's documentation says. */
-function errnoName(): string {
-  const number = koffi.errno();
-  const name = errnoNames.get(number) ?? `errno ${number}`;
-  return name === 'ENOTSUP' ? 'EOPNOTSUPP' : name;
-}
 
 /** The result of a call that has succeeded; throws when it is negative. `what` follows "cannot". */
 export function check(result: number | bigint, what: string): number {

@@ -145,3 +145,10 @@ export function differenceText({ path, change, changes }: DifferenceRecord): str
   });
   return `${change} ${path}${texts.length === 0 ? '' : `: ${texts.join(', ')}`}\n`;
 }
+
+/** A line for each difference. */
+export function diffText({ form, differences }: ImageDiffResult): string {
+  const lines = differences.map(differenceText);
+  if (form !== undefined) lines.push(`the same tree in another form: ${form}\n`);
+  return lines.join('');
+}

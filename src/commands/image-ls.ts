@@ -6,7 +6,7 @@ import { readImage } from '../formats/erofs-read.ts';
 import { badInput } from '../formats/errors.ts';
 import { resolveHardlink, type TreeNode } from '../formats/tree.ts';
 import { readImageFile } from './image-digest.ts';
-import { type NodeRecord, nodeRecord } from './tree-text.ts';
+import { modeText, type NodeRecord, nodeRecord } from './tree-text.ts';
 
 export interface ListedNode {
   readonly node: TreeNode;
@@ -44,4 +44,16 @@ function list(node: TreeNode, path: ByteString, paths: Map<TreeNode, ByteString>
     record: first === undefined ? record : { ...record, hardlink: escapeField(first) },
   });
   for (const [name, child] of node.children ?? []) list(child, `${path}/${name}` as ByteString, paths, out);
+}
+
+/** One line for each, as `ls -l` shows files. */
+export function listingText(nodes: readonly ListedNode[]): string {
+  return nodes.map(lsText).join('');
+}
+
+function lsText({ node, record }: ListedNode): string {
+  const { uid, gid, path, hardlink, target, device } = record;
+  const link = target === undefined ? '' : ` -> ${target}`;
+  const other = hardlink === undefined ? '' : ` = ${hardlink}`;
+  return `${modeText(node)} ${uid} ${gid} ${device ?? record.size} ${path}${link}${other}\n`;
 }

@@ -1,13 +1,7 @@
-/** How a tool of composefs ends and what it says; collected here, printed by main.ts. */
+/** How a tool of composefs ends and what it says, which is collected until then. */
 
 import { type ByteString, fromByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
-
-export interface Outcome {
-  readonly status: number;
-  readonly stdout: readonly Uint8Array[];
-  readonly stderr: Uint8Array;
-}
 
 /** Ends a tool. */
 class Exit extends Error {
@@ -53,16 +47,15 @@ export class Call {
 
 export type Tool = (call: Call) => void;
 
-/** Runs a tool. Every failure is status 1, as with the reference; a defect of ours is thrown on. */
-export function runTool(tool: Tool, name: string, args: readonly ByteString[]): Outcome {
-  const call = new Call(name, args);
-  let status = 0;
+/** Runs a tool and returns its exit status. Every failure is 1, as with the reference; a defect of ours is thrown on. */
+export function runTool(tool: Tool, call: Call): number {
   try {
     tool(call);
+    return 0;
   } catch (error) {
-    if (!(error instanceof Exit || error instanceof SealrootError)) throw error;
-    status = error instanceof Exit ? error.status : 1;
-    if (error instanceof SealrootError) call.err(`${name}: ${error.message}\n`);
+    if (error instanceof Exit) return error.status;
+    if (!(error instanceof SealrootError)) throw error;
+    call.err(`${call.name}: ${error.message}\n`);
+    return 1;
   }
-  return { status, stdout: call.stdout, stderr: fromByteString(call.stderr as ByteString) };
 }

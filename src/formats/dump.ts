@@ -45,7 +45,14 @@ const MAX_XATTR_TEXT = 65535;
 interface Parser {
   line: number;
   root: TreeNode | undefined;
+  /** By path, with a trailing slash. */
   directories: Map<string, TreeNode>;
+  /** The one whose names came last: in a dump that was printed, most lines belong to it. */
+  folder: string;
+  /** A line without backslashes has nothing to unescape, and no NUL. */
+  hasEscapes: boolean;
+  /** Of the line; made once. */
+  fields: string[];
   links: { node: TreeNode; target: ByteString; line: number }[];
   mtimes: Map<string, [bigint, number]>;
 }
@@ -57,11 +64,26 @@ function malformed(parser: { line: number }, what: string, fact: string): Sealro
 /** The tree of a dump. Links may name targets of later lines. What the image format cannot hold, `validateTree` refuses. */
 export function parseDump(bytes: Uint8Array): TreeNode {
   const text = toByteString(bytes);
-  const parser: Parser = { line: 0, root: undefined, directories: new Map(), links: [], mtimes: new Map() };
+  const parser: Parser = {
+    line: 0,
+    root: undefined,
+    directories: new Map(),
+    folder: '/',
+    hasEscapes: false,
+    fields: [],
+    links: [],
+    mtimes: new Map(),
+  };
+  const hasNul = text.includes('\0');
+  let backslash = text.indexOf('\\');
   for (let start = 0; start < text.length; ) {
     let end = text.indexOf('\n', start);
     if (end < 0) end = text.length;
     parser.line++;
+    if (backslash >= 0 && backslash < start) backslash = text.indexOf('\\', start);
+    parser.hasEscapes = backslash >= start && backslash < end;
+    if (hasNul && text.slice(start, end).includes('\0'))
+      throw malformed(parser, 'byte', 'NUL is not allowed');
     parseLine(parser, text, start, end);
     start = end + 1;
   }
@@ -71,17 +93,18 @@ export function parseDump(bytes: Uint8Array): TreeNode {
 }
 
 function parseLine(parser: Parser, text: ByteString, start: number, end: number): void {
-  const fields: string[] = [];
+  const { fields } = parser;
+  let count = 0;
   let at = start;
-  while (fields.length < FIXED_FIELDS && at <= end) {
+  while (count < FIXED_FIELDS && at <= end) {
     let stop = text.indexOf(' ', at);
     if (stop < 0 || stop > end) stop = end;
-    fields.push(text.slice(at, stop));
+    fields[count++] = text.slice(at, stop);
     at = stop + 1;
   }
-  if (text.slice(start, end).includes('\0')) throw malformed(parser, 'byte', 'NUL is not allowed');
+  fields.length = count;
   const node = parseNode(parser, fields);
-  addNode(parser, node, cutAtNul(unescapeField(parser, fields[PATH] ?? '', 'path')));
+  addNode(parser, node, cutAtNul(parser, unescapeField(parser, fields[PATH] ?? '', 'path')));
   if (at < end && !(fields[MODE] ?? '').startsWith('@')) parseXattrs(parser, node, text.slice(at, end));
 }
 
@@ -108,10 +131,10 @@ function parseNode(parser: Parser, fields: readonly string[]): TreeNode {
   if (type === S_IFDIR) node.children = new Map();
   const payload = optional(parser, fields[PAYLOAD], 'payload');
   if (type === S_IFLNK) {
-    node.payload = cutAtNul(payload ?? '');
+    node.payload = cutAtNul(parser, payload ?? '');
     node.size = node.payload.length;
   } else if (type === S_IFREG && payload) {
-    node.payload = cutAtNul(payload);
+    node.payload = cutAtNul(parser, payload);
   }
   parseContent(parser, node, fields, size);
   return node;
@@ -131,7 +154,7 @@ function parseContent(parser: Parser, node: TreeNode, fields: readonly string[],
   }
   const digest = optional(parser, fields[DIGEST], 'digest');
   // Of other nodes libcomposefs does not look at it.
-  if (digest !== undefined && isExternal(node)) node.digest = parseDigest(parser, cutAtNul(digest));
+  if (digest !== undefined && isExternal(node)) node.digest = parseDigest(parser, cutAtNul(parser, digest));
 }
 
 function parseLink(parser: Parser, mode: number, fields: readonly string[]): TreeNode {
@@ -148,7 +171,7 @@ function parseLink(parser: Parser, mode: number, fields: readonly string[]): Tre
     mtimeNsec: 0,
     xattrs: NO_XATTRS,
   });
-  parser.links.push({ node, target: cutAtNul(target), line: parser.line });
+  parser.links.push({ node, target: cutAtNul(parser, target), line: parser.line });
   return node;
 }
 
@@ -157,21 +180,23 @@ function addNode(parser: Parser, node: TreeNode, path: ByteString): void {
     if (parser.root !== undefined) throw malformed(parser, 'path', '/ stands on an earlier line, too');
     if ((node.mode & S_IFMT) !== S_IFDIR) throw malformed(parser, 'path', '/ is not a directory');
     parser.root = node;
-    parser.directories.set('', node);
+    parser.directories.set('/', node);
     return;
   }
   if (parser.root === undefined) throw malformed(parser, 'path', `"${printable(path)}" stands before /`);
-  const full = (path.startsWith('/') ? '' : '/') + (path.includes('//') ? path.replace(/\/+/g, '/') : path);
-  const slash = full.lastIndexOf('/');
-  const parent = parser.directories.get(full.slice(0, slash));
-  const name = full.slice(slash + 1) as ByteString;
+  const full = path.startsWith('/') && !path.includes('//') ? path : `/${path}`.replace(/\/+/g, '/');
+  const nameAt = full.lastIndexOf('/') + 1;
+  if (nameAt !== parser.folder.length || !full.startsWith(parser.folder))
+    parser.folder = full.slice(0, nameAt);
+  const parent = parser.directories.get(parser.folder);
+  const name = full.slice(nameAt) as ByteString;
   if (parent?.children === undefined) {
     throw malformed(parser, 'path', `"${printable(path)}" has no parent directory on an earlier line`);
   }
   if (!isValidName(name)) throw malformed(parser, 'path', `"${printable(path)}" does not end in a file name`);
   if (parent.children.has(name)) throw malformed(parser, 'path', `"${printable(path)}" is repeated`);
   parent.children.set(name, node);
-  if (node.children !== undefined) parser.directories.set(full, node);
+  if (node.children !== undefined) parser.directories.set(`${full}/`, node);
 }
 
 function findTarget(parser: Parser, root: TreeNode, link: Parser['links'][number]): TreeNode {
@@ -197,7 +222,7 @@ function parseXattrs(parser: Parser, node: TreeNode, text: string): void {
   for (const field of fields) {
     const split = field.indexOf('=');
     if (split < 0) throw malformed(parser, 'xattr', `"${printable(field)}" has no =`);
-    const key = cutAtNul(unescapeField(parser, field.slice(0, split), 'xattr name'));
+    const key = cutAtNul(parser, unescapeField(parser, field.slice(0, split), 'xattr name'));
     if (key === '') throw malformed(parser, 'xattr', 'has an empty name');
     xattrs.set(key, fromByteString(unescapeField(parser, field.slice(split + 1), 'xattr value')));
   }
@@ -205,8 +230,18 @@ function parseXattrs(parser: Parser, node: TreeNode, text: string): void {
 }
 
 const MAX_U64 = 2n ** 64n - 1n;
-const PLAIN_DECIMAL = /^[0-9]{1,15}$/;
-const PLAIN_OCTAL = /^[0-7]{1,11}$/;
+/** The number that a few digits are, and nothing else; -1 for whatever needs a closer look. */
+function plainNumber(field: string, base: 8 | 10): number {
+  if (field.length === 0 || field.length > 15) return -1;
+  let value = 0;
+  for (let i = 0; i < field.length; i++) {
+    const digit = field.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit >= base) return -1;
+    value = value * base + digit;
+  }
+  return value;
+}
+
 const C_DECIMAL = /^[\t\n\v\f\r ]*([+-]?)([0-9]+)$/;
 const C_OCTAL = /^[\t\n\v\f\r ]*([+-]?)([0-7]+)$/;
 
@@ -221,21 +256,22 @@ function parseU64(parser: Parser, field: string, what: string, octal: boolean): 
 
 /** Exact up to 2^53; every larger number comes out larger than that. */
 function parseSize(parser: Parser, field = ''): number {
-  if (PLAIN_DECIMAL.test(field)) return Number(field);
+  const plain = plainNumber(field, 10);
+  if (plain >= 0) return plain;
   const value = parseU64(parser, field, 'size', false);
   return value > BigInt(MAX_FILE_BYTES) ? 2 * MAX_FILE_BYTES : Number(value);
 }
 
 function parseU32(parser: Parser, field = '', what: string): number {
-  const value = PLAIN_DECIMAL.test(field) ? Number(field) : -1;
+  const value = plainNumber(field, 10);
   if (value >= 0 && value <= 0xffffffff) return value;
   return Number(BigInt.asUintN(32, parseU64(parser, field, what, false)));
 }
 
 function parseMode(parser: Parser, field: string): number {
-  const mode = PLAIN_OCTAL.test(field)
-    ? Number.parseInt(field, 8) % 2 ** 32
-    : Number(BigInt.asUintN(32, parseU64(parser, field, 'mode', true)));
+  const plain = plainNumber(field, 8);
+  const mode =
+    plain >= 0 ? plain % 2 ** 32 : Number(BigInt.asUintN(32, parseU64(parser, field, 'mode', true)));
   if (direntType(mode) === 0) {
     throw malformed(parser, 'mode', `"${printable(field)}" has no known file type`);
   }
@@ -253,12 +289,24 @@ function parseMtime(parser: Parser, field: string): [bigint, number] {
   return mtime;
 }
 
+/** Of each character code below 128 its value as a hex digit, or 255. */
+const HEX_VALUES = Uint8Array.from({ length: 128 }, (_, code) => {
+  const value = Number.parseInt(String.fromCharCode(code), 16);
+  return Number.isNaN(value) ? 255 : value;
+});
+
 function parseDigest(parser: Parser, field: string): Uint8Array {
-  if (!/^(?:[0-9a-fA-F]{64}){1,2}$/.test(field)) {
+  const out = new Uint8Array(field.length / 2);
+  let bad = field.length !== 64 && field.length !== 128 ? 255 : 0;
+  for (let i = 0; i < out.length; i++) {
+    const high = HEX_VALUES[field.charCodeAt(2 * i)] ?? 255;
+    const low = HEX_VALUES[field.charCodeAt(2 * i + 1)] ?? 255;
+    bad |= high | low;
+    out[i] = high * 16 + low;
+  }
+  if (bad > 15) {
     throw malformed(parser, 'digest', `"${printable(field)}" is neither 64 nor 128 hex digits`);
   }
-  const out = new Uint8Array(field.length / 2);
-  for (let i = 0; i < out.length; i++) out[i] = Number.parseInt(field.slice(2 * i, 2 * i + 2), 16);
   return out;
 }
 
@@ -266,7 +314,8 @@ function optional(parser: Parser, field = '', what: string): ByteString | undefi
   return field === '-' ? undefined : unescapeField(parser, field, what);
 }
 
-function cutAtNul(text: string): ByteString {
+function cutAtNul(parser: Parser, text: string): ByteString {
+  if (!parser.hasEscapes) return text as ByteString;
   const nul = text.indexOf('\0');
   return (nul < 0 ? text : text.slice(0, nul)) as ByteString;
 }
@@ -275,7 +324,7 @@ const ESCAPE = /\\(?:x([0-9a-fA-F]{2})|([\s\S]?))/g;
 const LETTERS: Readonly<Record<string, string>> = { '\\': '\\', n: '\n', r: '\r', t: '\t' };
 
 function unescapeField(parser: Parser, field: string, what: string): ByteString {
-  if (!field.includes('\\')) return field as ByteString;
+  if (!parser.hasEscapes || !field.includes('\\')) return field as ByteString;
   return field.replace(ESCAPE, (_, digits: string | undefined, letter: string | undefined) => {
     if (digits !== undefined) return String.fromCharCode(Number.parseInt(digits, 16));
     const char = LETTERS[letter ?? ''];

@@ -5,7 +5,7 @@
  */
 
 import { type ByteString, toByteString } from './encoding.ts';
-import { type XattrEntry, XattrPool } from './erofs-xattrs.ts';
+import { valueSize, type XattrEntry, XattrPool } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import * as overlay from './overlay.ts';
 import {
@@ -80,18 +80,18 @@ function hasWhiteout(root: TreeNode): boolean {
 }
 
 export function planImage(tree: ValidatedTree, version: FormatVersion): ImagePlan {
-  const pool = new XattrPool();
+  const known = new OverlayXattrs();
   const inodes: Inode[] = [newInode(tree, undefined)];
   const links: Dirent[] = [];
   for (let i = 0; i < inodes.length; i++) {
     const inode = inodes[i] as Inode;
     inode.ino = i;
     if (fileType(inode.node) === S_IFDIR) queueChildren(inode, inodes, links, i === 0);
-    inode.xattrs = planXattrs(inode, pool, version, i === 0);
+    inode.xattrs = planXattrs(inode, known, version, i === 0);
   }
   connectLinks(links, inodes);
   const [buildTimeSec, buildTimeNsec] = earliestMtime(inodes);
-  return { version, inodes, xattrs: pool, buildTimeSec, buildTimeNsec };
+  return { version, inodes, xattrs: known.pool, buildTimeSec, buildTimeNsec };
 }
 
 // Shared by all that have none: tens of thousands of empty arrays cost more time in the collector than the rest.
@@ -123,31 +123,37 @@ export function newInode(node: TreeNode, parent: Inode | undefined): Inode {
 
 function queueChildren(dir: Inode, inodes: Inode[], links: Dirent[], isRoot: boolean): void {
   const children = dir.node.children ?? new Map<ByteString, TreeNode>();
-  const names = [...children.keys(), '.' as ByteString, '..' as ByteString];
-  if (isRoot) names.push(...OBJECT_DIR_NAMES.filter((name) => !children.has(name)));
-  names.sort();
   const entries: Dirent[] = [];
+  children.forEach((child, name) => {
+    // Until connectLinks() has seen every inode, the directory itself stands in for the target of a link.
+    entries.push({ name, inode: child.hardlink === undefined ? newInode(child, dir) : dir });
+  });
+  if (isRoot) {
+    for (const name of OBJECT_DIR_NAMES)
+      if (!children.has(name)) entries.push({ name, inode: rootWhiteout(dir) });
+  }
+  entries.push({ name: DOT, inode: dir }, { name: DOT_DOT, inode: dir.parent ?? dir });
+  sortByName(entries);
   let subdirectories = 0;
-  for (const name of names) {
-    if (name === '.' || name === '..') {
-      entries.push({ name, inode: name === '.' ? dir : (dir.parent ?? dir) });
-      continue;
-    }
-    const child = children.get(name);
-    if (child?.hardlink !== undefined) {
-      // Until connectLinks() has seen every inode, the directory itself stands in for the target.
-      const entry = { name, inode: dir };
-      entries.push(entry);
+  for (const entry of entries) {
+    const { name, inode } = entry;
+    if (inode.parent === dir && inode !== dir) {
+      inodes.push(inode);
+      if (fileType(inode.node) === S_IFDIR) subdirectories++;
+    } else if (name !== DOT && name !== DOT_DOT) {
       links.push(entry);
-      continue;
     }
-    const inode = child === undefined ? rootWhiteout(dir) : newInode(child, dir);
-    if (child !== undefined && fileType(child) === S_IFDIR) subdirectories++;
-    entries.push({ name, inode });
-    inodes.push(inode);
   }
   dir.entries = entries;
   dir.nlink = 2 + subdirectories;
+}
+
+const DOT = '.' as ByteString;
+const DOT_DOT = '..' as ByteString;
+
+/** Most trees come with their names in order, up to the few that are added here. */
+function sortByName(entries: Dirent[]): void {
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** 00..ff, the names that a store of backing files has. */
@@ -204,21 +210,37 @@ export function earliestMtime(inodes: readonly Inode[]): [sec: bigint, nsec: num
   return [sec, nsec];
 }
 
-/** The stored xattrs of an inode, in name order. */
-function planXattrs(inode: Inode, pool: XattrPool, version: FormatVersion, isRoot: boolean): XattrEntry[] {
-  const { node } = inode;
-  if (node.xattrs.size === 0 && inode.external) {
-    // The usual file: these two, already in order.
-    const entries = [pool.use(overlay.METACOPY, overlay.metacopyValue(node.digest))];
-    if (node.payload) entries.push(pool.use(overlay.REDIRECT, overlay.redirectValue(node.payload)));
-    return entries;
+/** What an image of many files asks for again and again. */
+class OverlayXattrs {
+  readonly pool = new XattrPool();
+  readonly #noDigest = this.pool.name(overlay.METACOPY);
+  readonly #digests = new Map(
+    overlay.METACOPY_HEADERS.map(([bytes, header]) => [bytes, this.pool.name(overlay.METACOPY, header)]),
+  );
+  readonly #redirect = this.pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
+
+  /** Of a file whose bytes are in a backing file, in name order: without a digest overlayfs has nothing to verify. */
+  ofExternal({ digest, payload }: TreeNode): XattrEntry[] {
+    const name = digest && this.#digests.get(digest.length);
+    const metacopy =
+      digest && name ? this.pool.useDigest(name, digest) : this.pool.use(this.#noDigest, overlay.EMPTY);
+    return payload ? [metacopy, this.pool.use(this.#redirect, payload)] : [metacopy];
   }
+}
+
+/** The stored xattrs of an inode, in name order. */
+function planXattrs(
+  inode: Inode,
+  known: OverlayXattrs,
+  version: FormatVersion,
+  isRoot: boolean,
+): XattrEntry[] {
+  const { node } = inode;
+  const external = inode.external ? known.ofExternal(node) : [];
+  if (node.xattrs.size === 0 && inode.external) return external;
   const list = new XattrList(node);
   if (isRoot) list.set(overlay.OPAQUE, overlay.OPAQUE_ROOT);
-  if (inode.external) {
-    list.set(overlay.METACOPY, overlay.metacopyValue(node.digest));
-    if (node.payload) list.set(overlay.REDIRECT, overlay.redirectValue(node.payload));
-  }
+  for (const entry of external) list.add(entry);
   if (isWhiteout(node) && (inode.mode & S_IFMT) === S_IFREG) {
     list.set(overlay.ESCAPED_WHITEOUT, overlay.EMPTY);
     list.set(overlay.USER_WHITEOUT, overlay.EMPTY);
@@ -231,7 +253,7 @@ function planXattrs(inode: Inode, pool: XattrPool, version: FormatVersion, isRoo
       list.set(overlay.USER_OPAQUE, overlay.OPAQUE_WHITEOUTS);
     }
   }
-  return list.entries(pool);
+  return list.entries(known.pool);
 }
 
 function holdsWhiteout(directory: TreeNode): boolean {
@@ -247,7 +269,7 @@ function holdsWhiteout(directory: TreeNode): boolean {
  * whatever the node carried before; a node that fails there has to fail here, or digests would differ.
  */
 class XattrList {
-  readonly #values = new Map<ByteString, ByteString>();
+  readonly #values = new Map<ByteString, ByteString | XattrEntry>();
   #space = 0;
 
   constructor(node: TreeNode) {
@@ -256,14 +278,26 @@ class XattrList {
   }
 
   set(key: ByteString, value: ByteString): void {
+    this.#account(key, value.length);
+    this.#values.set(key, value);
+  }
+
+  /** One that the pool has counted already. */
+  add(entry: XattrEntry): void {
+    this.#account(entry.name.key, valueSize(entry));
+    this.#values.set(entry.name.key, entry);
+  }
+
+  #account(key: ByteString, valueBytes: number): void {
     const old = this.#values.get(key);
     let space = this.#space;
     let others = this.#values.size;
     if (old !== undefined) {
       others--;
-      space = others === 0 ? 0 : space - (7 + key.length + old.length);
+      const oldBytes = typeof old === 'string' ? old.length : valueSize(old);
+      space = others === 0 ? 0 : space - (7 + key.length + oldBytes);
     }
-    space += 7 + key.length + value.length + (others === 0 ? 12 : 0);
+    space += 7 + key.length + valueBytes + (others === 0 ? 12 : 0);
     if (space < 0 || space > MAX_XATTR_SPACE) {
       throw badInput(
         'overlay-xattrs-too-large',
@@ -271,13 +305,14 @@ class XattrList {
       );
     }
     this.#space = space;
-    this.#values.set(key, value);
   }
 
   entries(pool: XattrPool): XattrEntry[] {
     const entries: XattrEntry[] = [];
-    for (const key of [...this.#values.keys()].sort())
-      entries.push(pool.use(key, this.#values.get(key) ?? overlay.EMPTY));
+    for (const key of [...this.#values.keys()].sort()) {
+      const value = this.#values.get(key) ?? overlay.EMPTY;
+      entries.push(typeof value === 'string' ? pool.use(pool.name(key), value) : value);
+    }
     return entries;
   }
 }

@@ -6,7 +6,7 @@
  * Values are byte strings here: they are interned and compared far more often than they are written.
  */
 
-import { ascii, type ByteString, toByteString } from './encoding.ts';
+import { ascii, type ByteString } from './encoding.ts';
 
 export const OVERLAY_PREFIX = ascii('trusted.overlay.');
 /** overlayfs shows `trusted.overlay.overlay.X` of a lower layer as `trusted.overlay.X`. */
@@ -48,14 +48,5 @@ export function unescapeXattrName(key: ByteString): ByteString | undefined {
   return key.startsWith(OVERLAY_PREFIX) ? undefined : key;
 }
 
-/** Without a digest the value is empty: overlayfs then has nothing to verify. A digest has 32 or 64 bytes. */
-export function metacopyValue(digest: Uint8Array | undefined): ByteString {
-  if (digest === undefined) return EMPTY;
-  const [, header = EMPTY] = METACOPY_HEADERS.find(([bytes]) => bytes === digest.length) ?? [];
-  return (header + toByteString(digest)) as ByteString;
-}
-
-/** Relative to the data-only lower layer; libcomposefs always adds the slash, so "/x" gives "//x". */
-export function redirectValue(payload: ByteString): ByteString {
-  return `/${payload}` as ByteString;
-}
+/** What the value of a redirect begins with, before the backing path: libcomposefs always adds it, so "/x" gives "//x". */
+export const REDIRECT_LEAD = ascii('/');

@@ -130,16 +130,20 @@ export function resolveHardlink(node: TreeNode): TreeNode | undefined {
   return end;
 }
 
+/** The nodes of a tree, breadth first, and where each stands; `at` is the one that is looked at. */
 interface Place {
   node: TreeNode;
-  name: ByteString;
-  parent: Place | undefined;
-  depth: number;
+  at: number;
+  readonly nodes: TreeNode[];
+  readonly names: ByteString[];
+  /** Their places in these lists. */
+  readonly parents: number[];
+  readonly depths: number[];
 }
 
-function pathOf(place: Place): string {
+function pathOf({ names, parents, at }: Place): string {
   const parts: string[] = [];
-  for (let at: Place | undefined = place; at?.parent !== undefined; at = at.parent) parts.push(at.name);
+  for (let i = at; i > 0; i = parents[i] ?? 0) parts.push(names[i] ?? '');
   return `"/${printable(parts.reverse().join('/'))}"`;
 }
 
@@ -152,32 +156,44 @@ function invalid(code: string, place: Place, fact: string): SealrootError {
  * validate it again. Hard links to directories, which libcomposefs lets through, are refused.
  */
 export function validateTree(root: TreeNode): ValidatedTree {
-  const top: Place = { node: root, name: '' as ByteString, parent: undefined, depth: 0 };
+  const nodes = [root];
+  const place: Place = { node: root, at: 0, nodes, names: ['' as ByteString], parents: [0], depths: [0] };
   if (fileType(root) !== S_IFDIR || root.hardlink !== undefined) {
-    throw invalid('tree-root-not-directory', top, 'is not a directory');
+    throw invalid('tree-root-not-directory', place, 'is not a directory');
   }
   const seen = new Set<TreeNode>();
-  const links: Place[] = [];
-  const pending: Place[] = [top];
-  for (let place = pending.pop(); place !== undefined; place = pending.pop()) {
-    const { node } = place;
+  const links: number[] = [];
+  for (let at = 0; at < nodes.length; at++) {
+    const node = nodes[at] as TreeNode;
+    place.at = at;
+    place.node = node;
     if (seen.has(node)) throw invalid('tree-node-repeated', place, 'is the same node as another name');
     seen.add(node);
-    if (node.hardlink !== undefined) {
-      links.push(place);
-      continue;
-    }
-    checkNode(place);
-    if (node.children === undefined) continue;
-    if (place.depth >= MAX_DEPTH) throw invalid('tree-too-deep', place, `is deeper than ${MAX_DEPTH} levels`);
-    for (const [name, child] of node.children) {
-      const below = { node: child, name, parent: place, depth: place.depth + 1 };
-      if (!isValidName(name)) throw invalid('tree-name-invalid', below, 'is not a file name');
-      pending.push(below);
-    }
+    if (node.hardlink === undefined) checkNode(place);
+    else links.push(at);
+    if (node.hardlink === undefined && node.children !== undefined) queueNames(place, node.children);
   }
-  for (const place of links) checkLink(place, seen);
+  for (const at of links) {
+    place.at = at;
+    place.node = nodes[at] as TreeNode;
+    checkLink(place, seen);
+  }
   return root as ValidatedTree;
+}
+
+function queueNames(place: Place, children: ReadonlyMap<ByteString, TreeNode>): void {
+  const { at, nodes, names, parents, depths } = place;
+  const depth = (depths[at] ?? 0) + 1;
+  if (depth > MAX_DEPTH) throw invalid('tree-too-deep', place, `is deeper than ${MAX_DEPTH} levels`);
+  children.forEach((child, name) => {
+    nodes.push(child);
+    names.push(name);
+    parents.push(at);
+    depths.push(depth);
+    if (isValidName(name)) return;
+    place.at = nodes.length - 1;
+    throw invalid('tree-name-invalid', place, 'is not a file name');
+  });
 }
 
 function checkLink(place: Place, seen: ReadonlySet<TreeNode>): void {

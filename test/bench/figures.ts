@@ -8,6 +8,8 @@ export interface Row {
   readonly ratio?: string;
   /** What the project has promised to stay below. */
   readonly limit?: string;
+  /** What stands behind the text of `sealroot` and `reference`, in the base unit: seconds, KiB, a number. */
+  readonly values?: readonly [sealroot: number, reference: number];
 }
 
 /** Half of the values lie below, half above; the mean of the two in the middle when their number is even. */
@@ -27,7 +29,8 @@ export function compared(
   limit?: string,
 ): Row {
   const ratio = (sealroot / reference).toFixed(2);
-  const row = { what, sealroot: format(sealroot), reference: format(reference), ratio };
+  const values = [sealroot, reference] as const;
+  const row = { what, sealroot: format(sealroot), reference: format(reference), ratio, values };
   return limit === undefined ? row : { ...row, limit };
 }
 

@@ -90,7 +90,7 @@ const CRAFTED: Craft[] = [
     'too many bytes of xattrs',
     (inodes, plan) => {
       const value = 'x'.repeat(32767 - 12 - 7 - 6 + 1) as ByteString;
-      inodeAt(inodes, 'b').xattrs = [plan.xattrs.use(ascii('user.b'), value)];
+      inodeAt(inodes, 'b').xattrs = [plan.xattrs.use(plan.xattrs.name(ascii('user.b')), value)];
     },
     'composefs-xattrs-too-large',
     '32768 bytes',

@@ -46,7 +46,7 @@ function planned(image: ErofsImage, raw: ErofsInode, pool: XattrPool): Inode {
     .slice(raw.xattrsFrom, raw.xattrsTo)
     .map((at) => xattrAt(image, at))
     .sort((a, b) => (a.key < b.key ? -1 : 1))
-    .map(({ key, value }) => pool.use(key, toByteString(value)));
+    .map(({ key, value }) => pool.use(pool.name(key), toByteString(value)));
   return inode;
 }
 

@@ -65,6 +65,21 @@ umount mnt
 mount.composefs -o basedir=objects "$image" mnt
 capture not-asked read_all
 umount mnt
+
+mkdir wide
+small=/usr/lib/systemd/system
+wide=$(mkcomposefs --hash-alg=sha512 --digest-store=wide-objects --print-digest $small wide/image.cfs)
+mkcomposefs --hash-alg=sha512 --digest-store=wide-images wide /dev/null
+image=$(find wide-images -type f)
+capture wide-name echo "$image"
+capture wide-measured sealroot image digest --hash-alg sha512 "$image"
+capture wide-short mount.composefs -o basedir=wide-objects,digest=$digest "$image" mnt
+capture wide-tool mount.composefs -o basedir=wide-objects,digest=$wide "$image" mnt
+capture wide-compare diff -r --no-dereference $small mnt
+umount mnt
+capture wide-mount sealroot image mount --basedir wide-objects --digest fsverity-sha512-12:$wide "$image" mnt
+capture wide-again diff -r --no-dereference $small mnt
+umount mnt
 finish 0
 `;
 
@@ -139,5 +154,14 @@ export default {
         assert.deepEqual(result('not-asked'), { status: 0, output: '' });
       },
     );
+    await context.step('the kernel has SHA-512, too', () => {
+      const [, digest = ''] =
+        /^fsverity-sha512-12:([0-9a-f]{128})\n$/.exec(result('wide-measured').output) ?? [];
+      assert.equal(result('wide-name').output.trim(), `wide-images/${digest.slice(0, 2)}/${digest.slice(2)}`);
+      assert.equal(result('wide-short').status, 1);
+      for (const name of ['wide-tool', 'wide-compare', 'wide-mount', 'wide-again']) {
+        assert.deepEqual(result(name), { status: 0, output: '' });
+      }
+    });
   },
 } satisfies VmCase;

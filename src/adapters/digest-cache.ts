@@ -71,11 +71,11 @@ export class DigestCache {
     this.#table = readTable(file);
   }
 
-  /** What is known of an object, whose file is at `object`. Whoever learns nothing and reads it calls `add`. */
-  find(checksum: string, object: string): StoredFile | undefined {
+  /** What is known of an object, whose file is at `pathOf(checksum)`. Whoever learns nothing and reads it calls `add`. */
+  find(checksum: string, pathOf: (checksum: string) => string): StoredFile | undefined {
     const known = this.#known.get(checksum);
     if (known !== undefined || this.#unknown.has(checksum)) return known;
-    const stamp = inodeStamp(object as ByteString);
+    const stamp = inodeStamp(pathOf(checksum) as ByteString);
     if (stamp === undefined) return undefined;
     const index = this.#table.find(checksum, stamp);
     if (index === undefined) {
@@ -89,9 +89,9 @@ export class DigestCache {
   }
 
   /** Keeps what was read of an object after `find`, if its inode has stayed what it was. */
-  add(checksum: string, object: string, file: StoredFile): void {
+  add(checksum: string, pathOf: (checksum: string) => string, file: StoredFile): void {
     const stamp = this.#unknown.get(checksum);
-    if (stamp === undefined || inodeStamp(object as ByteString)?.equals(stamp) !== true) return;
+    if (stamp === undefined || inodeStamp(pathOf(checksum) as ByteString)?.equals(stamp) !== true) return;
     if (changedAt(stamp) > this.#now() - SETTLED_AFTER_MS) return;
     this.#added.set(checksum, { checksum, stamp, file });
   }

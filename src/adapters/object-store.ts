@@ -115,6 +115,7 @@ class Store implements ObjectStore {
   readonly #reader: ObjectFileReader;
   readonly #options: StoreOptions;
   readonly #threads: number;
+  readonly #filePathOf = (checksum: string) => this.#objectPath(checksum, this.#fileType());
   #readAhead: ReadAhead | undefined;
 
   constructor(
@@ -202,12 +203,12 @@ class Store implements ObjectStore {
     const known = this.#known(checksum);
     if (known !== undefined) return known;
     const file = this.#readAhead?.file(checksum as ByteString) ?? this.#read(checksum);
-    this.#options.cache?.add(checksum, this.#objectPath(checksum, this.#fileType()), file);
+    this.#options.cache?.add(checksum, this.#filePathOf, file);
     return file;
   }
 
   #known(checksum: string): StoredFile | undefined {
-    return this.#options.cache?.find(checksum, this.#objectPath(checksum, this.#fileType()));
+    return this.#options.cache?.find(checksum, this.#filePathOf);
   }
 
   release(): void {

@@ -76,14 +76,14 @@ function keep(numbers: readonly number[], options: DigestCacheOptions = {}): voi
   const cache = open(options);
   for (const number of numbers) {
     writeFileSync(object(number), String(number));
-    expect(cache.find(checksum(number), object(number))).toBeUndefined();
-    cache.add(checksum(number), object(number), regular(number));
+    expect(cache.find(checksum(number), () => object(number))).toBeUndefined();
+    cache.add(checksum(number), () => object(number), regular(number));
   }
   expect(cache.save()).toBeUndefined();
 }
 
 function found(number: number, options: DigestCacheOptions = {}): StoredFile | undefined {
-  return open(options).find(checksum(number), object(number));
+  return open(options).find(checksum(number), () => object(number));
 }
 
 /** For comparing: a part of a Buffer is not equal to the Uint8Array of the same bytes. */
@@ -102,8 +102,8 @@ describe('DigestCache', () => {
     keep([1, 2, 3]);
     symlinkSync('a/b', object(4));
     const cache = open();
-    expect(cache.find(checksum(4), object(4))).toBeUndefined();
-    cache.add(checksum(4), object(4), LINK);
+    expect(cache.find(checksum(4), () => object(4))).toBeUndefined();
+    cache.add(checksum(4), () => object(4), LINK);
     expect(cache.save()).toBeUndefined();
     for (const number of [1, 2, 3]) expect(plain(found(number))).toEqual(plain(regular(number)));
     expect(plain(found(4))).toEqual(plain(LINK));
@@ -135,9 +135,9 @@ describe('DigestCache', () => {
   it('keeps nothing of an object that changed while it was read', () => {
     writeFileSync(object(1), '1');
     const cache = open();
-    cache.find(checksum(1), object(1));
+    cache.find(checksum(1), () => object(1));
     writeFileSync(object(1), '2');
-    cache.add(checksum(1), object(1), regular(1));
+    cache.add(checksum(1), () => object(1), regular(1));
     expect(cache.save()).toBeUndefined();
     expect(found(1)).toBeUndefined();
   });
@@ -181,8 +181,8 @@ describe('DigestCache', () => {
     keep([1, 2, 3]);
     const cache = open({ maxEntries: 3 });
     writeFileSync(object(4), '4');
-    for (const number of [1, 3, 4]) cache.find(checksum(number), object(number));
-    cache.add(checksum(4), object(4), regular(4));
+    for (const number of [1, 3, 4]) cache.find(checksum(number), () => object(number));
+    cache.add(checksum(4), () => object(4), regular(4));
     expect(cache.save()).toBeUndefined();
     expect([1, 2, 3, 4].map((number) => found(number) !== undefined)).toEqual([true, false, true, true]);
   });
@@ -194,8 +194,8 @@ describe('DigestCache', () => {
       [2, second],
     ] as const) {
       writeFileSync(object(number), String(number));
-      cache.find(checksum(number), object(number));
-      cache.add(checksum(number), object(number), regular(number));
+      cache.find(checksum(number), () => object(number));
+      cache.add(checksum(number), () => object(number), regular(number));
     }
     expect([first.save(), second.save()]).toEqual([undefined, undefined]);
     expect([found(1), plain(found(2))]).toEqual([undefined, plain(regular(2))]);
@@ -204,8 +204,8 @@ describe('DigestCache', () => {
   it('says why it cannot write, and leaves nothing', () => {
     writeFileSync(object(1), '1');
     const cache = new DigestCache(path.join(object(1), 'cache'), LATER);
-    cache.find(checksum(1), object(1));
-    cache.add(checksum(1), object(1), regular(1));
+    cache.find(checksum(1), () => object(1));
+    cache.add(checksum(1), () => object(1), regular(1));
     expect(cache.save()).toBe(`cannot write ${object(1)}/cache: EEXIST`);
     expect(readdirSync(path.join(folder, 'objects'))).toEqual(['1']);
   });

@@ -186,9 +186,9 @@ describe('ObjectStore with a cache', () => {
 
   it('takes the word of the cache for an object whose inode has not changed', () => {
     const cache = open();
-    expect(cache.find(HELLO, objectFile(HELLO, 'filez'))).toBeUndefined();
+    expect(cache.find(HELLO, () => objectFile(HELLO, 'filez'))).toBeUndefined();
     const made = { mode: S_IFREG, uid: 7, gid: 8, size: 9, xattrs: new Map(), digest: new Uint8Array(32) };
-    cache.add(HELLO, objectFile(HELLO, 'filez'), made);
+    cache.add(HELLO, () => objectFile(HELLO, 'filez'), made);
     expect(cache.save()).toBeUndefined();
     const store = openObjectStore(repo, { cache: open() });
     store.announce(HELLO);

@@ -8,8 +8,9 @@ import { bundleProgram } from '../../tools/bundle.ts';
 import { ensureForky, runHere, runIn } from '../../tools/chroots.ts';
 import { type Run, runsOf } from './measure.ts';
 
-/** Where the reference finds `data` and `folder`: folders that its chroot has. */
-export const REFERENCE_DATA = '/srv';
+/** Where both find the data: deep paths cost time at every call. */
+export const DATA = '/srv';
+/** Where the reference finds `folder`. Both places are there in every Debian. */
 const REFERENCE_FOLDER = '/mnt';
 
 export class Alternation {
@@ -25,16 +26,18 @@ export class Alternation {
     this.#forky = forky;
   }
 
-  /** `argv` of sealroot. */
+  /** `argv` of sealroot; `data` is a folder that it finds at DATA. */
   async ours(
     label: string,
     argv: readonly string[],
-    env: Readonly<Record<string, string>> = {},
+    { data = this.folder, env = {} }: { data?: string; env?: Readonly<Record<string, string>> } = {},
   ): Promise<void> {
+    const apart = ['unshare', '--mount', 'sh', '-c', `mount --bind "$0" ${DATA} && exec "$@"`, data];
     // With this variable Node.js parses a file of certificates before anything else.
     const clean = ['env', '-u', 'NODE_EXTRA_CA_CERTS'];
     const measure = [path.join(this.folder, 'measure'), 'run', path.join(this.folder, 'figures'), label];
-    await runHere([...clean, ...measure, process.execPath, this.program, ...argv], { cwd: this.folder, env });
+    const command = [...apart, ...clean, ...measure, process.execPath, this.program, ...argv];
+    await runHere(command, { cwd: this.folder, env });
   }
 
   /** `argv[0]` is an absolute path; the working directory is `folder`. */
@@ -42,7 +45,7 @@ export class Alternation {
     const measure = [`${REFERENCE_FOLDER}/measure`, 'run', `${REFERENCE_FOLDER}/figures`, label];
     await runIn(this.#forky, [...measure, ...argv], {
       binds: [
-        [data, REFERENCE_DATA],
+        [data, DATA],
         [this.folder, REFERENCE_FOLDER],
       ],
       cwd: REFERENCE_FOLDER,

@@ -11,12 +11,11 @@ import { ensureCached } from '../../tools/cache.ts';
 import { ensureForky, runIn } from '../../tools/chroots.ts';
 
 export interface BenchTree {
-  readonly directory: string;
-  readonly repo: string;
+  /** The folder that holds `tree`, `repo` and `tree.dump`. */
+  readonly data: string;
   /** Checksums; `changed` differs from `commit` in one file of a hundred. */
   readonly commit: string;
   readonly changed: string;
-  readonly dump: string;
 }
 
 interface SizeClass {
@@ -49,13 +48,7 @@ export async function ensureBenchTree(): Promise<BenchTree> {
     discard: async (temporary) => rmSync(temporary, { recursive: true, force: true }),
   });
   const checksum = async (name: string) => (await readFile(path.join(folder, name), 'utf8')).trim();
-  return {
-    directory: path.join(folder, 'tree'),
-    repo: path.join(folder, 'repo'),
-    commit: await checksum('commit'),
-    changed: await checksum('changed'),
-    dump: path.join(folder, 'tree.dump'),
-  };
+  return { data: folder, commit: await checksum('commit'), changed: await checksum('changed') };
 }
 
 async function makeBenchTree(folder: string): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import { cp, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type Alternation, REFERENCE_DATA } from './alternation.ts';
+import { type Alternation, DATA } from './alternation.ts';
 import { type BenchTree, ensureBenchTree } from './bench-tree.ts';
 import { compared, kib, median, type Row, seconds } from './figures.ts';
 import type { Run } from './measure.ts';
@@ -21,53 +21,46 @@ interface Job {
   readonly limit: number;
   /** Arguments of sealroot; `output` is a file name in the working directory. */
   ours(tree: BenchTree, output: string): readonly string[];
-  /** The same of the reference, with its data at REFERENCE_DATA. */
+  /** The same of the reference, with its data at DATA. */
   theirs(tree: BenchTree, output: string): readonly string[];
   /** Ours runs with a digest cache that is as it was after the first commit. */
   readonly cached?: true;
 }
 
-const OSTREE = ['/usr/bin/ostree', `--repo=${REFERENCE_DATA}/repo`, 'checkout'];
-const create = (tree: BenchTree, commit: string) => [
-  'image',
-  'create',
-  '--repo',
-  tree.repo,
-  '--commit',
-  commit,
-];
+const OSTREE = ['/usr/bin/ostree', `--repo=${DATA}/repo`, 'checkout'];
+const create = (commit: string) => ['image', 'create', '--repo', `${DATA}/repo`, '--commit', commit];
 
 const JOBS: readonly Job[] = [
   {
     what: 'commit to image with digests',
     limit: 0.55,
-    ours: (tree, output) => [...create(tree, tree.commit), '--no-cache', output],
+    ours: (tree, output) => [...create(tree.commit), '--no-cache', output],
     theirs: (tree, output) => [...OSTREE, '--composefs', tree.commit, output],
   },
   {
     what: 'the same after a 1 % change, digests cached',
     limit: 0.2,
-    ours: (tree, output) => [...create(tree, tree.changed), output],
+    ours: (tree, output) => [...create(tree.changed), output],
     theirs: (tree, output) => [...OSTREE, '--composefs', tree.changed, output],
     cached: true,
   },
   {
     what: 'commit to image without digests',
     limit: 0.75,
-    ours: (tree, output) => [...create(tree, tree.commit), '--no-digests', output],
+    ours: (tree, output) => [...create(tree.commit), '--no-digests', output],
     theirs: (tree, output) => [...OSTREE, '--composefs-noverity', tree.commit, output],
   },
   {
     what: 'directory to image with digests',
     limit: 0.9,
-    ours: (tree, output) => ['mkcomposefs', tree.directory, output],
-    theirs: (_, output) => ['/usr/bin/mkcomposefs', `${REFERENCE_DATA}/tree`, output],
+    ours: (_, output) => ['mkcomposefs', `${DATA}/tree`, output],
+    theirs: (_, output) => ['/usr/bin/mkcomposefs', `${DATA}/tree`, output],
   },
   {
     what: 'dump to image',
     limit: 1.2,
-    ours: (tree, output) => ['mkcomposefs', '--from-file', tree.dump, output],
-    theirs: (_, output) => ['/usr/bin/mkcomposefs', '--from-file', `${REFERENCE_DATA}/tree.dump`, output],
+    ours: (_, output) => ['mkcomposefs', '--from-file', `${DATA}/tree.dump`, output],
+    theirs: (_, output) => ['/usr/bin/mkcomposefs', '--from-file', `${DATA}/tree.dump`, output],
   },
   {
     what: 'image to dump',
@@ -80,19 +73,21 @@ const JOBS: readonly Job[] = [
 /** A row of times and one of peak memory for each job. */
 export async function imageRows(bench: Alternation): Promise<Row[]> {
   const tree = await ensureBenchTree();
-  await bench.ours('prepare', ['mkcomposefs', tree.directory, 'tree.cfs']);
+  const { data } = tree;
+  await bench.ours('prepare', ['mkcomposefs', `${DATA}/tree`, 'tree.cfs'], { data });
   const rows: Row[] = [];
   for (const job of JOBS) rows.push(...(await alternate(bench, tree, job)));
   return rows;
 }
 
 async function alternate(bench: Alternation, tree: BenchTree, job: Job): Promise<Row[]> {
+  const { data } = tree;
   const file = (name: string) => path.join(bench.folder, name);
   // Spaces separate the fields of a measurement.
   const label = job.what.replaceAll(' ', '-');
   const env = { XDG_CACHE_HOME: file('cache') };
   if (job.cached) {
-    await bench.ours('prepare', [...create(tree, tree.commit), 'first.cfs'], env);
+    await bench.ours('prepare', [...create(tree.commit), 'first.cfs'], { data, env });
     await cp(file('cache'), file('cache.first'), { recursive: true });
   }
   for (let run = 0; run <= RUNS; run++) {
@@ -101,12 +96,8 @@ async function alternate(bench: Alternation, tree: BenchTree, job: Job): Promise
       await cp(file('cache.first'), file('cache'), { recursive: true });
     }
     for (const output of ['ours.cfs', 'theirs.cfs']) await rm(file(output), { force: true });
-    await bench.ours(run === 0 ? 'warm-up' : `ours-${label}`, job.ours(tree, 'ours.cfs'), env);
-    await bench.theirs(
-      run === 0 ? 'warm-up' : `theirs-${label}`,
-      job.theirs(tree, 'theirs.cfs'),
-      path.dirname(tree.repo),
-    );
+    await bench.ours(run === 0 ? 'warm-up' : `ours-${label}`, job.ours(tree, 'ours.cfs'), { data, env });
+    await bench.theirs(run === 0 ? 'warm-up' : `theirs-${label}`, job.theirs(tree, 'theirs.cfs'), data);
   }
   await requireSameBytes(job, file('ours.cfs'), file('theirs.cfs'));
   const [ours, theirs] = [await bench.runs(`ours-${label}`), await bench.runs(`theirs-${label}`)];

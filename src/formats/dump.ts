@@ -42,7 +42,17 @@ const DIGEST = 10;
 /** libcomposefs's bound on the text of all xattrs of a line. */
 const MAX_XATTR_TEXT = 65535;
 
+export interface DumpRules {
+  /**
+   * Also refuses what the format does not mean and libcomposefs's mkcomposefs lets pass unless CFS_PARSE_STRICT is
+   * set: a last line without newline, a device number of what is no device, and of a symbolic link a size that is
+   * not its target's, or content.
+   */
+  readonly strict?: boolean;
+}
+
 interface Parser {
+  readonly strict: boolean;
   line: number;
   root: TreeNode | undefined;
   /** By path, with a trailing slash. */
@@ -62,9 +72,10 @@ function malformed(parser: { line: number }, what: string, fact: string): Sealro
 }
 
 /** The tree of a dump. Links may name targets of later lines. What the image format cannot hold, `validateTree` refuses. */
-export function parseDump(bytes: Uint8Array): TreeNode {
+export function parseDump(bytes: Uint8Array, { strict = false }: DumpRules = {}): TreeNode {
   const text = toByteString(bytes);
   const parser: Parser = {
+    strict,
     line: 0,
     root: undefined,
     directories: new Map(),
@@ -78,8 +89,11 @@ export function parseDump(bytes: Uint8Array): TreeNode {
   let backslash = text.indexOf('\\');
   for (let start = 0; start < text.length; ) {
     let end = text.indexOf('\n', start);
-    if (end < 0) end = text.length;
     parser.line++;
+    if (end < 0) {
+      if (strict) throw malformed(parser, 'line', 'does not end in a newline');
+      end = text.length;
+    }
     if (backslash >= 0 && backslash < start) backslash = text.indexOf('\\', start);
     parser.hasEscapes = backslash >= start && backslash < end;
     if (hasNul && text.slice(start, end).includes('\0'))
@@ -137,7 +151,22 @@ function parseNode(parser: Parser, fields: readonly string[]): TreeNode {
     node.payload = cutAtNul(parser, payload);
   }
   parseContent(parser, node, fields, size);
+  if (parser.strict) requireStrict(parser, node, fields, size);
   return node;
+}
+
+function requireStrict(parser: Parser, node: TreeNode, fields: readonly string[], size: number): void {
+  const type = node.mode & S_IFMT;
+  if (type !== S_IFCHR && type !== S_IFBLK) {
+    // All 64 bits count here, of a device number the lower 32.
+    const rdev = parseU64(parser, fields[RDEV] ?? '', 'device number', false);
+    if (rdev !== 0n) throw malformed(parser, 'device number', `is ${rdev} in what is no device`);
+  }
+  if (type !== S_IFLNK) return;
+  if (size !== node.size) {
+    throw malformed(parser, 'size', `is ${size}, expected the ${node.size} of the link target`);
+  }
+  if (optional(parser, fields[CONTENT], 'content')) throw malformed(parser, 'content', 'is that of a link');
 }
 
 function parseContent(parser: Parser, node: TreeNode, fields: readonly string[], size: number): void {

@@ -10,6 +10,10 @@ function parse(lines: string) {
   return parseDump(Buffer.from(lines, 'latin1'));
 }
 
+function parseStrictly(lines: string) {
+  return parseDump(Buffer.from(lines, 'latin1'), { strict: true });
+}
+
 function again(lines: string): string {
   return Buffer.from(formatDump(parse(lines))).toString('latin1');
 }
@@ -36,6 +40,31 @@ describe('parseDump()', () => {
   ])('refuses %s', (_, lines, fact) => {
     expect(() => parse(lines)).toThrow(SealrootError);
     expect(() => parse(lines)).toThrow(fact);
+  });
+
+  it.each([
+    [
+      'a line without newline',
+      `${ROOT}/a 0 100644 1 0 0 0 0.0 - - -`,
+      'line 2: line does not end in a newline',
+    ],
+    ['a device number of a file', `${ROOT}/a 0 100644 1 0 0 7 0.0 - - -\n`, 'device number is 7'],
+    ['one above 32 bits', `${ROOT}/a 0 10644 1 0 0 4294967296 0.0 - - -\n`, 'device number is 4294967296'],
+    [
+      'the size of another link target',
+      `${ROOT}/a 3 120777 1 0 0 0 0.0 to - -\n`,
+      'size is 3, expected the 2',
+    ],
+    ['content of a link', `${ROOT}/a 2 120777 1 0 0 0 0.0 to xy -\n`, 'content is that of a link'],
+  ])('refuses %s only when it is strict', (_, lines, fact) => {
+    expect(() => parseStrictly(lines)).toThrow(fact);
+    expect(parse(lines).children?.size).toBe(1);
+  });
+
+  it('is not stricter about what the format means', () => {
+    expect(parseStrictly(FIXTURE_DUMP)).toEqual(parse(FIXTURE_DUMP));
+    const lines = `${ROOT}/a 0 20644 1 0 0 7 0.0 - - -\n/b 9 @20644 1 0 0 7 0.0 /a - -\n`;
+    expect(parseStrictly(lines)).toEqual(parse(lines));
   });
 
   it('resolves hard links to later lines', () => {

@@ -250,6 +250,27 @@ describe('mkcomposefs --from-file', () => {
   });
 });
 
+describe('mkcomposefs --from-file with CFS_PARSE_STRICT', () => {
+  const root = '/ 0 40755 2 0 0 0 0.0 - - -\n';
+
+  it.each([
+    [root.trimEnd(), 1],
+    [`${root}/a 0 100644 1 0 0 7 0.0 - - -\n`, 1],
+    [`${root}/a 0 10644 1 0 0 4294967296 0.0 - - -\n`, 1],
+    [`${root}/a 3 120777 1 0 0 0 0.0 to - -\n`, 1],
+    [`${root}/a 2 120777 1 0 0 0 0.0 to xy -\n`, 1],
+    [`${root}/a 2 120777 1 0 0 0 0.0 to \\x -\n`, 1],
+    [`${root}/a 0 20644 1 0 0 7 0.0 - - -\n/b 9 @20644 1 0 0 7 0.0 /a - -\n`, 0],
+    [`${root}/a 2 120777 1 0 0 0 0.0 to - -\n/b 5 10644 1 0 0 0 0.0 - - -\n`, 0],
+  ])('does as the real one for %j', (input, status) => {
+    for (const value of ['1', '']) {
+      const strict = { input, env: { CFS_PARSE_STRICT: value }, messages: 'free' } as const;
+      expect(expectSame('mkcomposefs', ['--from-file', '-', '-'], strict).status).toBe(status);
+    }
+    expectSame('mkcomposefs', ['--from-file', '-', '-'], { input, messages: 'free' });
+  });
+});
+
 describe('the output of mkcomposefs', () => {
   it('is not there after a failure, where the real one leaves an empty file', () => {
     theirs('mkcomposefs', ['no-such-folder', 'failed-theirs']);

@@ -17,7 +17,7 @@ import { type OutputFile, openOutput } from '../adapters/output-file.ts';
 import { ReadAhead, spareThreads } from '../adapters/read-ahead.ts';
 import { VerityComputer } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
-import { parseDump } from '../formats/dump.ts';
+import { parseDump } from '../formats/dump-read.ts';
 import { type ByteString, hex } from '../formats/encoding.ts';
 import { MAX_FORMAT_VERSION } from '../formats/erofs-layout.ts';
 import type { FormatVersion } from '../formats/erofs-plan.ts';

@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseDump } from '../../src/formats/dump.ts';
+import { parseDump } from '../../src/formats/dump-read.ts';
 import { type ImageOptions, writeImage } from '../../src/formats/erofs-write.ts';
 import { validateTree } from '../../src/formats/tree.ts';
 import { BACKING, DIGEST, FIXTURE_DUMP, fixtureImage, locate } from '../formats/image-fixture.ts';

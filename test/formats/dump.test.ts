@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { formatDump, parseDump } from '../../src/formats/dump.ts';
+import { formatDump } from '../../src/formats/dump.ts';
+import { parseDump } from '../../src/formats/dump-read.ts';
 import { ascii } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
 import { FIXTURE_DUMP } from './image-fixture.ts';

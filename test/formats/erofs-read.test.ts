@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { dumpImage, parseDump } from '../../src/formats/dump.ts';
+import { dumpImage } from '../../src/formats/dump.ts';
+import { parseDump } from '../../src/formats/dump-read.ts';
 import { ascii, type ByteString, hex } from '../../src/formats/encoding.ts';
 import { findingText } from '../../src/formats/erofs-findings.ts';
 import { type ImagePlan, type Inode, planImage } from '../../src/formats/erofs-plan.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
-import { parseDump } from '../../src/formats/dump.ts';
+import { parseDump } from '../../src/formats/dump-read.ts';
 import { ascii, hex } from '../../src/formats/encoding.ts';
 import { chunkBits, chunkCount, splitXattrName, xxh32 } from '../../src/formats/erofs-layout.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';

@@ -1,6 +1,6 @@
 /** A small image with one of everything, and a way to find its structures without trusting fixed offsets. */
 
-import { parseDump } from '../../src/formats/dump.ts';
+import { parseDump } from '../../src/formats/dump-read.ts';
 import { ascii } from '../../src/formats/encoding.ts';
 import { readDirents } from '../../src/formats/erofs-dirents.ts';
 import { REFUSE } from '../../src/formats/erofs-findings.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseDump } from '../../src/formats/dump.ts';
+import { parseDump } from '../../src/formats/dump-read.ts';
 import { readImage } from '../../src/formats/erofs-read.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { type TreeNode, validateTree } from '../../src/formats/tree.ts';

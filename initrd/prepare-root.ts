@@ -8,7 +8,7 @@
  */
 
 import { bootedRecord, type Decision, plannedBoot } from '../src/formats/boot-report.ts';
-import { findKernelArgument, kernelArguments } from '../src/formats/cmdline.ts';
+import { findKernelArgument, type KernelArgument, kernelArguments } from '../src/formats/cmdline.ts';
 import {
   ascii,
   type ByteString,
@@ -45,15 +45,15 @@ interface Chosen {
 
 /** Calls `use` with the deployment that is to boot, and with the next if it throws and the policy lets it. */
 function choose<T>(path: ByteString, phases: Phases, use: (chosen: Chosen) => T): T {
-  const cmdline = readCommandLine();
-  const trust = loadTrust({ kernelArguments: kernelArguments(cmdline) });
+  const given = readCommandLine();
+  const trust = loadTrust({ kernelArguments: given });
   for (const warning of trust.warnings) warn(warning);
   for (const name of trust.policy.ignoredArguments) {
     warn(`cannot follow kernel argument ${printable(name)}: only ${POLICY_PATH} decides`);
   }
   phases.end('policy');
   const root = openPhysicalRoot(path);
-  return bootFirst(root, trust, deploymentArgument(cmdline), (choice, passedOver) => {
+  return bootFirst(root, trust, deploymentArgument(given), (choice, passedOver) => {
     phases.end('verdict');
     const { deployment, verdict } = choice;
     const decision = { deployment: deployment.path, verdict, policy: trust.policy, passedOver };
@@ -106,12 +106,12 @@ function planBoot(path: ByteString): void {
   answer([encodeJson(plan)]);
 }
 
-function readCommandLine(): ByteString {
-  return toByteString(readOwn(CMDLINE_PATH, MAX_OWN_BYTES) ?? new Uint8Array(0));
+function readCommandLine(): KernelArgument[] {
+  return kernelArguments(toByteString(readOwn(CMDLINE_PATH, MAX_OWN_BYTES) ?? new Uint8Array(0)));
 }
 
-function deploymentArgument(cmdline: ByteString): ByteString {
-  const argument = findKernelArgument(cmdline, 'ostree');
+function deploymentArgument(given: readonly KernelArgument[]): ByteString {
+  const argument = findKernelArgument(given, 'ostree');
   if (argument !== undefined && argument !== '') return argument;
   throw refused('cmdline-ostree-missing', `cannot choose a deployment: ${CMDLINE_PATH} has no ostree=`);
 }
@@ -126,7 +126,7 @@ function checkPolicy(policyPath: ByteString, tree: ByteString): void {
 
 /** One word. What the next deployment could do has been tried by then. */
 function failureAction(): void {
-  const { onFailure } = loadPolicy({ kernelArguments: kernelArguments(readCommandLine()) }).policy;
+  const { onFailure } = loadPolicy({ kernelArguments: readCommandLine() }).policy;
   answer([onFailure === 'next-deployment' ? 'emergency' : onFailure]);
 }
 

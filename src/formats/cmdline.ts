@@ -36,8 +36,8 @@ export function kernelArguments(cmdline: ByteString): KernelArgument[] {
 }
 
 /** The value of the first argument `key=value`; a bare `key` is not one. */
-export function findKernelArgument(cmdline: ByteString, key: string): ByteString | undefined {
-  for (const argument of kernelArguments(cmdline)) {
+export function findKernelArgument(found: readonly KernelArgument[], key: string): ByteString | undefined {
+  for (const argument of found) {
     if (argument.key === key && argument.value !== undefined) return argument.value as ByteString;
   }
   return undefined;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { REFUSAL_CAUSES } from '../../src/formats/refusal-causes.ts';
 import { refusalCodes, refusalOf } from '../../src/formats/refusals.ts';
 import { sealroot, useCli } from './run-cli.ts';
 
@@ -6,7 +7,8 @@ useCli();
 
 describe('sealroot explain', () => {
   it('prints cause, remedy and MESSAGE_ID', () => {
-    const { cause, remedy, messageId } = refusalOf('image-missing') ?? {};
+    const cause = REFUSAL_CAUSES['image-missing'];
+    const { remedy, messageId } = refusalOf('image-missing') ?? {};
     expect(sealroot(['explain', 'image-missing'])).toEqual({
       status: 0,
       stdout: `cause       ${cause}\nremedy      ${remedy}\nMESSAGE_ID  ${messageId}\n`,

@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { REFUSAL_CAUSES } from '../../src/formats/refusal-causes.ts';
 import { refusalCodes, refusalOf } from '../../src/formats/refusals.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -41,10 +42,10 @@ describe('the table of refusals', () => {
 
   it('has causes that are sentences and remedies that fit behind a semicolon', () => {
     for (const code of refusalCodes()) {
-      const { cause, remedy } = refusalOf(code) ?? { cause: '', remedy: '' };
-      expect(cause, code).toMatch(/^[A-Zo][ -~]+\.$/);
-      expect(remedy, code).toMatch(/^[a-z][ -~]+[^.]$/);
+      expect(REFUSAL_CAUSES[code], code).toMatch(/^[A-Zo][ -~]+\.$/);
+      expect(refusalOf(code)?.remedy, code).toMatch(/^[a-z][ -~]+[^.]$/);
     }
+    expect(Object.keys(REFUSAL_CAUSES).sort()).toEqual(refusalCodes().sort());
   });
 
   it('has nothing under names that every object has', () => {

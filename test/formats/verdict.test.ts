@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nodeHasher as hasher } from '../../src/adapters/hasher.ts';
 import { concatBytes } from '../../src/formats/bytes.ts';
-import { findKernelArgument } from '../../src/formats/cmdline.ts';
+import { findKernelArgument, kernelArguments } from '../../src/formats/cmdline.ts';
 import { ascii, hex } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
 import { parsePublicKeys, parseRevokedKeys } from '../../src/formats/keys.ts';
@@ -33,7 +33,7 @@ function judge(inputs: BootInputs): Verdict {
     throw new Error('a program row');
   const { demands } = parsePolicy(inputs.conf);
   const revoked = inputs.revoked === null ? [] : parseRevokedKeys(inputs.revoked, 'revoked keys');
-  expect(findKernelArgument(ascii(inputs.cmdline), 'ostree')).toBe('/ostree/boot.1/os/0/0');
+  expect(findKernelArgument(kernelArguments(ascii(inputs.cmdline)), 'ostree')).toBe('/ostree/boot.1/os/0/0');
   const { keys, warnings } = parsePublicKeys(inputs.keys);
   const verdict = decide({
     commit: inputs.commit,

@@ -8,7 +8,7 @@ import { mkcomposefs } from './personalities/mkcomposefs.ts';
 import { mountTool } from './personalities/mount-composefs.ts';
 import { Call, runTool, type Tool } from './personalities/tool.ts';
 import { runProgram } from './program.ts';
-import { print } from './terminal.ts';
+import { print, progress } from './terminal.ts';
 
 const TOOLS: Readonly<Record<string, Tool>> = {
   mkcomposefs,
@@ -20,8 +20,9 @@ const TOOLS: Readonly<Record<string, Tool>> = {
 export function start(argv: readonly string[], nameAt: number): void {
   runProgram(async () => {
     const name = basename(argv[nameAt] ?? '');
-    const call = new Call(name, lastArguments(argv.length - nameAt - 1));
+    const call = new Call(name, lastArguments(argv.length - nameAt - 1), progress);
     process.exitCode = runTool(TOOLS[name] as Tool, call);
+    progress.finish();
     for (const bytes of call.stdout) print(bytes);
     process.stderr.write(fromByteString(call.stderr as ByteString));
   });

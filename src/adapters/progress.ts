@@ -36,9 +36,13 @@ export function createProgress(terminal: ProgressTerminal, now: () => number = D
   };
 }
 
-/** For buildImage: what it has read, and how long the rest takes if it goes on like this. `now` is in milliseconds. */
-export function imageProgress(
+/**
+ * For whoever reads files: what has been read, and how long the rest takes if it goes on like this. `now` is in
+ * milliseconds.
+ */
+export function readingProgress(
   progress: Progress | undefined,
+  what: string,
   now: () => number = Date.now,
 ): ((done: ImageProgress) => void) | undefined {
   if (progress === undefined) return undefined;
@@ -46,6 +50,6 @@ export function imageProgress(
   return ({ files, bytes, of }) =>
     progress.update(() => {
       const left = Math.ceil((((now() - started) / files) * (of - files)) / 1000);
-      return `reading objects: ${files} of ${of} files, ${Math.floor(bytes / 2 ** 20)} MiB, ${left} s left`;
+      return `reading ${what}: ${files} of ${of} files, ${Math.floor(bytes / 2 ** 20)} MiB, ${left} s left`;
     });
 }

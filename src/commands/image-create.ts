@@ -6,7 +6,7 @@ import { writeAtomically } from '../adapters/files.ts';
 import { buildImage } from '../adapters/image.ts';
 import { openObjectStore } from '../adapters/object-store.ts';
 import { resolveRevision } from '../adapters/ostree-repo.ts';
-import { imageProgress, type Progress } from '../adapters/progress.ts';
+import { type Progress, readingProgress } from '../adapters/progress.ts';
 import { usageError } from '../formats/errors.ts';
 import { formatVerityDigest, USUAL_VERITY, type VerityAlgorithm } from '../formats/fsverity.ts';
 
@@ -43,7 +43,10 @@ export async function imageCreate(options: ImageCreateOptions): Promise<ImageCre
   const cache = isCached ? openCache(options.repo) : undefined;
   const store = openObjectStore(options.repo, { digests: digests ? 'compute' : 'none', algorithm, cache });
   const commit = await resolveRevision(options.repo, options.rev);
-  const { image, digest } = buildImage(store, commit, { onProgress: imageProgress(progress), algorithm });
+  const { image, digest } = buildImage(store, commit, {
+    onProgress: readingProgress(progress, 'objects'),
+    algorithm,
+  });
   progress?.finish();
   if (output !== '-') writeAtomically(output, image, 0o644);
   const fault = cache?.save();

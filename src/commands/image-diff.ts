@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { buildImage } from '../adapters/image.ts';
 import { openObjectStore } from '../adapters/object-store.ts';
 import { resolveRevision } from '../adapters/ostree-repo.ts';
-import { imageProgress, type Progress } from '../adapters/progress.ts';
+import { type Progress, readingProgress } from '../adapters/progress.ts';
 import { equalBytes } from '../formats/bytes.ts';
 import { escapeField } from '../formats/dump.ts';
 import { type ByteString, hex } from '../formats/encoding.ts';
@@ -68,7 +68,7 @@ async function imageOf(name: string, { repo, progress }: ImageDiffOptions): Prom
   if (repo === undefined || name === '-' || existsSync(name)) return await readImageFile(name);
   const store = openObjectStore(repo);
   const commit = await resolveRevision(repo, name);
-  const { image } = buildImage(store, commit, { onProgress: imageProgress(progress) });
+  const { image } = buildImage(store, commit, { onProgress: readingProgress(progress, 'objects') });
   progress?.finish();
   return image;
 }

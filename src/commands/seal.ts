@@ -10,7 +10,7 @@ import { loadSecretKey, sign } from '../adapters/keys.ts';
 import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { type OstreeRepo, openRepo } from '../adapters/ostree-repo.ts';
-import { imageProgress, type Progress } from '../adapters/progress.ts';
+import { type Progress, readingProgress } from '../adapters/progress.ts';
 import { equalBytes } from '../formats/bytes.ts';
 import { base64, hex, isChecksum, printable } from '../formats/encoding.ts';
 import { badInput, refused, usageError } from '../formats/errors.ts';
@@ -115,7 +115,7 @@ export async function seal(options: SealOptions): Promise<SealResult> {
   if (subject.rewrite !== undefined) requireRewritable(subject, options.resign ?? false);
   const onFile = fileCheck(store, await openObjectCheck(options.repo));
   const { image, digest } = buildImage(store, checksum, {
-    onProgress: imageProgress(options.progress),
+    onProgress: readingProgress(options.progress, 'objects'),
     onFile,
   });
   options.progress?.finish();

@@ -3,7 +3,7 @@
 import { buildImage } from '../adapters/image.ts';
 import { openObjectStore } from '../adapters/object-store.ts';
 import { resolveRevision } from '../adapters/ostree-repo.ts';
-import { imageProgress, type Progress } from '../adapters/progress.ts';
+import { type Progress, readingProgress } from '../adapters/progress.ts';
 import { hex } from '../formats/encoding.ts';
 import { requireSameDigest } from '../formats/sealing.ts';
 import { explained } from './image-mismatch.ts';
@@ -37,7 +37,9 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const store = openObjectStore(options.repo);
   const checksum = await resolveRevision(options.repo, options.rev);
   const verdict = judge(store, checksum, trusted);
-  const { image, digest } = buildImage(store, checksum, { onProgress: imageProgress(options.progress) });
+  const { image, digest } = buildImage(store, checksum, {
+    onProgress: readingProgress(options.progress, 'objects'),
+  });
   options.progress?.finish();
   const mismatch = {
     repo: options.repo,

@@ -14,6 +14,7 @@ import {
 import { errnoText } from '../adapters/error-text.ts';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { type OutputFile, openOutput } from '../adapters/output-file.ts';
+import { readingProgress } from '../adapters/progress.ts';
 import { ReadAhead, spareThreads } from '../adapters/read-ahead.ts';
 import { VerityComputer } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
@@ -235,7 +236,13 @@ function readDirectory(
     call,
     (path) => `error computing digest of ${path}`,
     () => {
-      for (const file of files) readContent(file, (job) => ahead.file(job));
+      const report = readingProgress(call.progress, 'files');
+      let bytes = 0;
+      files.forEach((file, i) => {
+        readContent(file, (job) => ahead.file(job));
+        bytes += file.node.size;
+        report?.({ files: i + 1, bytes, of: files.length });
+      });
     },
   );
   ahead.close();

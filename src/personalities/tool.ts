@@ -1,5 +1,6 @@
 /** How a tool of composefs ends and what it says, which is collected until then. */
 
+import type { Progress } from '../adapters/progress.ts';
 import { type ByteString, fromByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 
@@ -17,12 +18,15 @@ class Exit extends Error {
 export class Call {
   readonly name: string;
   readonly args: readonly ByteString[];
+  /** On a terminal only, where the reference shows nothing. */
+  readonly progress: Progress;
   readonly stdout: Uint8Array[] = [];
   stderr = '';
 
-  constructor(name: string, args: readonly ByteString[]) {
+  constructor(name: string, args: readonly ByteString[], progress: Progress) {
     this.name = name;
     this.args = args;
+    this.progress = progress;
   }
 
   out(text: string | Uint8Array): void {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createProgress } from '../../src/adapters/progress.ts';
+import { createProgress, readingProgress } from '../../src/adapters/progress.ts';
 
 function terminal(isTTY: boolean): {
   isTTY: boolean;
@@ -46,5 +46,21 @@ describe('createProgress()', () => {
     progress.update(() => 'never');
     progress.finish();
     expect(screen.out).toBe('');
+  });
+});
+
+describe('readingProgress()', () => {
+  it('tells files, bytes, and the time that the rest will take', () => {
+    let now = 0;
+    const screen = { ...terminal(true), columns: 80 };
+    const progress = createProgress(screen, () => now);
+    const report = readingProgress(progress, 'files', () => now);
+    now = 2000;
+    report?.({ files: 100, bytes: 3 * 2 ** 20, of: 400 });
+    expect(screen.out).toBe('\r\x1b[Kreading files: 100 of 400 files, 3 MiB, 6 s left');
+  });
+
+  it('is nothing where there is no progress to show', () => {
+    expect(readingProgress(undefined, 'files')).toBeUndefined();
   });
 });

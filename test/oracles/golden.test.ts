@@ -7,7 +7,9 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildForInitramfs } from '../../initrd/build.ts';
 import { formatDump } from '../../src/formats/dump.ts';
+import { bundleProgram } from '../../tools/bundle.ts';
 import { ensureForky, runIn } from '../../tools/chroots.ts';
+import { ensureTrixie } from '../../vm-tests/os-tree.ts';
 import { GOLDEN_DIGESTS, GOLDEN_TREES } from '../formats/golden-trees.ts';
 
 let work = '';
@@ -34,6 +36,20 @@ describe('the golden table', () => {
           .map((line) => line.split(' ')),
       ),
     ).toEqual(GOLDEN_DIGESTS);
+  });
+
+  it("is what Debian stable's own Node.js makes", async () => {
+    const bundle = path.join(work, 'bundle');
+    await bundleProgram(bundle);
+    for (const [name, tree] of GOLDEN_TREES) writeFileSync(path.join(work, name), formatDump(tree()));
+    const command = 'node bundle/sealroot.js mkcomposefs --from-file --print-digest-only';
+    const names = GOLDEN_TREES.map(([name]) => name);
+    const script = `node --version; for i in ${names.join(' ')}; do echo $i $(${command} $i); done`;
+    const options = { binds: [[work, '/srv']] as const, cwd: '/srv' };
+    const { stdout } = await runIn(await ensureTrixie('next'), ['sh', '-euc', script], options);
+    const [version, ...lines] = stdout.toString().trim().split('\n');
+    expect(version).toMatch(/^v20\./);
+    expect(Object.fromEntries(lines.map((line) => line.split(' ')))).toEqual(GOLDEN_DIGESTS);
   });
 
   it('is what the writer makes under QuickJS', async () => {

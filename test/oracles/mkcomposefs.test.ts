@@ -13,7 +13,7 @@ import { VerityComputer } from '../../src/adapters/verity.ts';
 import { dumpImage } from '../../src/formats/dump.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
 import { hex } from '../../src/formats/encoding.ts';
-import { imageObjects, readImage } from '../../src/formats/erofs-read.ts';
+import { checkImage, imageObjects, readImage } from '../../src/formats/erofs-read.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 import { validateTree } from '../../src/formats/tree.ts';
@@ -88,6 +88,23 @@ describe('mkcomposefs', () => {
         expectSame(dumpImage(image), readFileSync(`${file}.text`), `dump ${i}, version ${name}`, dump);
       }
     }
+  });
+
+  it('agrees on a directory of 20,000 names, of every length', async () => {
+    const lines = ['/ 4096 40755 3 0 0 0 0.0 - - -', '/d 4096 40755 2 0 0 0 0.0 - - -'];
+    for (let i = 0; i < 20_000; i++) {
+      const name = String(i)
+        .padStart(1 + (i % 255), 'n')
+        .slice(-(1 + (i % 255)));
+      lines.push(`/d/${i}-${name.slice(0, 240)} 0 100644 1 0 0 0 ${i % 3}.0 - - -`);
+    }
+    const dump = Buffer.from(`${lines.join('\n')}\n`);
+    writeFileSync(path.join(work, 'wide.dump'), dump);
+    await inForky('mkcomposefs --from-file wide.dump wide.cfs && composefs-info dump wide.cfs >wide.text');
+    const image = writeImage(validateTree(parseDump(dump)));
+    expectSame(image, readFileSync(path.join(work, 'wide.cfs')), 'image', dump.subarray(0, 100));
+    expectSame(dumpImage(image), readFileSync(path.join(work, 'wide.text')), 'dump', dump.subarray(0, 100));
+    expect(checkImage(image, 1).findings).toEqual([]);
   });
 
   it('agrees on the objects of an image', async () => {

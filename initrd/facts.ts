@@ -22,7 +22,7 @@ export function gatherFacts(root: PhysicalRoot, deployment: Deployment): Machine
 }
 
 /** dev_t as the C libraries and stat(2) of 64-bit systems encode it; libostree compares it with st_dev. */
-function deviceNumber({ major, minor }: sys.DeviceNumber): bigint {
+export function deviceNumber({ major, minor }: sys.DeviceNumber): bigint {
   const [high, low] = [BigInt(major), BigInt(minor)];
   return (
     ((high & 0xfffff000n) << 32n) | ((high & 0xfffn) << 8n) | ((low & 0xffffff00n) << 12n) | (low & 0xffn)

@@ -24,11 +24,11 @@ import { requireUsableKey } from '../src/formats/verdict.ts';
 import { parseArguments } from './arguments.ts';
 import { bootFirst, type Choice } from './candidates.ts';
 import { openPhysicalRoot, type PhysicalRoot } from './deployment.ts';
-import { gatherFacts } from './facts.ts';
+import { deviceNumber, gatherFacts } from './facts.ts';
 import { readOwn } from './files.ts';
 import { type MeasuredImage, openMeasuredImage } from './image.ts';
 import { Phases } from './phases.ts';
-import { answer, refuse, speakToCallerOnly, succeed, warn } from './report.ts';
+import { answer, noteDeployment, refuse, speakToCallerOnly, succeed, warn } from './report.ts';
 import { runPlan, writeFile } from './run-plan.ts';
 import * as sys from './sys.ts';
 import { loadPolicy, loadTrust, MAX_OWN_BYTES, POLICY_PATH, type Trust } from './trust.ts';
@@ -64,6 +64,8 @@ function choose<T>(path: ByteString, phases: Phases, use: (chosen: Chosen) => T)
 function prepareRoot(path: ByteString): void {
   const phases = new Phases();
   const booted = choose(path, phases, (chosen) => {
+    const { path: below, status } = chosen.choice.deployment;
+    noteDeployment(chosen.root.place, below, deviceNumber(status.device), status.inode);
     const image = openImage(chosen);
     phases.end('image');
     runPlan(planOf(chosen), chosen.root, image);

@@ -3,11 +3,12 @@
  * error to the journal with `StandardError=journal+console`, so that writing there reaches both; where standard
  * error is neither a socket nor a terminal (a log file of another initramfs, /dev/null) the console gets a copy.
  *
- * A refusal is noted a second time in the journal by its own protocol, which alone carries a MESSAGE_ID.
+ * A refusal is noted a second time in the journal by its own protocol, which alone carries a MESSAGE_ID, and so is the
+ * deployment that was found.
  */
 
 import { concatBytes } from '../src/formats/bytes.ts';
-import { ascii, type ByteString, fromByteString, printable, utf8 } from '../src/formats/encoding.ts';
+import { ascii, type ByteString, fromByteString, printable } from '../src/formats/encoding.ts';
 import { SealrootError } from '../src/formats/errors.ts';
 import { refusalOf } from '../src/formats/refusals.ts';
 import * as sys from './sys.ts';
@@ -73,18 +74,37 @@ export function refuse(error: unknown): number {
   return known && error.kind === 'system' ? SYSTEM : REFUSED;
 }
 
-/** By the journal's native protocol: `NAME=VALUE` and a newline, which no value has. */
+/** libostree's OSTREE_PREPARE_ROOT_DEPLOYMENT_MSG (src/switchroot/ostree-prepare-root.c). */
+const DEPLOYMENT_MESSAGE_ID = '7170336a73ba4601bad31af888aa0df7';
+
+/** Tells the journal which deployment was found, with the id and the fields of ostree-prepare-root. */
+export function noteDeployment(
+  root: ByteString,
+  deployment: ByteString,
+  device: bigint,
+  inode: bigint,
+): void {
+  log('6', DEPLOYMENT_MESSAGE_ID, [
+    `DEPLOYMENT_PATH=/${deployment}`,
+    `DEPLOYMENT_DEVICE=${device}`,
+    `DEPLOYMENT_INODE=${inode}`,
+    `MESSAGE=Resolved OSTree target to: ${root}/${deployment}`,
+  ]);
+}
+
 function logRefusal(code: string, messageId: string, message: string, remedy: string): void {
-  if (isAsked) return;
-  const fields = [
-    `SYSLOG_IDENTIFIER=${NAME}`,
-    'PRIORITY=3',
-    `MESSAGE_ID=${messageId}`,
+  log('3', messageId, [
     `SEALROOT_CODE=${code}`,
     `SEALROOT_REMEDY=${remedy}`,
     `MESSAGE=refused: ${code}: ${message}`,
-  ];
-  attempt(() => sys.sendDatagram(JOURNAL, concatBytes(fields.map(oneLine))));
+  ]);
+}
+
+/** By the journal's native protocol: `NAME=VALUE` and a newline, which no value has. */
+function log(priority: string, messageId: string, fields: readonly string[]): void {
+  if (isAsked) return;
+  const head = [`SYSLOG_IDENTIFIER=${NAME}`, `PRIORITY=${priority}`, `MESSAGE_ID=${messageId}`];
+  attempt(() => sys.sendDatagram(JOURNAL, concatBytes([...head, ...fields].map(oneLine))));
 }
 
 function writeLine(prefix: string, text: string): void {
@@ -129,10 +149,11 @@ function succeeds(test: () => boolean): boolean {
 
 /** Printable ASCII and one newline at the end, whatever the text holds. */
 function oneLine(text: string): Uint8Array {
-  let out = '';
-  for (let i = 0; i < text.length && i < MAX_LINE; i++) {
-    const code = text.charCodeAt(i);
-    out += code >= 0x20 && code < 0x7f ? text.charAt(i) : '?';
+  let out = text.slice(0, MAX_LINE);
+  for (let i = 0; i < out.length; i++) {
+    const code = out.charCodeAt(i);
+    // Seldom, so that the usual line is not put together from its characters, which costs a million instructions.
+    if (code < 0x20 || code >= 0x7f) out = `${out.slice(0, i)}?${out.slice(i + 1)}`;
   }
-  return utf8(`${out}${text.length > MAX_LINE ? '...' : ''}\n` as ByteString);
+  return fromByteString(`${out}${text.length > MAX_LINE ? '...' : ''}\n` as ByteString);
 }

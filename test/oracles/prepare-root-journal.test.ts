@@ -1,6 +1,6 @@
-/** What the journal is told of a refusal, by its native protocol, on a socket in the place of journald's. */
+/** What the journal is told of a deployment and of a refusal, by its native protocol, on a socket in the place of journald's. */
 
-import { mkdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import koffi from 'koffi';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -63,13 +63,24 @@ afterEach(() => {
 });
 
 describe('the journal', () => {
-  it('gets one entry for a refusal, with the MESSAGE_ID of its code', async () => {
+  it('gets one entry for the deployment, as ostree has it, and one for a refusal with the MESSAGE_ID of its code', async () => {
     rig = makeRig(binary);
     unlinkSync(join(rig.deployment, '.ostree.cfs'));
     journal = new JournalSocket(join(rig.folder, SOCKET));
     const { stderr } = await rig.run();
     const said = /error: (image-missing: .*); (.*)\n$/.exec(stderr);
+    const { dev, ino } = statSync(rig.deployment, { bigint: true });
+    const below = /(ostree\/deploy\/.*)$/.exec(rig.deployment)?.[1];
     expect(journal.datagrams()).toEqual([
+      [
+        'SYSLOG_IDENTIFIER=sealroot-prepare-root',
+        'PRIORITY=6',
+        'MESSAGE_ID=7170336a73ba4601bad31af888aa0df7',
+        `DEPLOYMENT_PATH=/${below}`,
+        `DEPLOYMENT_DEVICE=${dev}`,
+        `DEPLOYMENT_INODE=${ino}`,
+        `MESSAGE=Resolved OSTree target to: /sysroot/${below}\n`,
+      ].join('\n'),
       [
         'SYSLOG_IDENTIFIER=sealroot-prepare-root',
         'PRIORITY=3',

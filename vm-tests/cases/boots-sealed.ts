@@ -26,6 +26,7 @@ capture status ostree admin status
 capture keys cat /run/sealroot/keys
 capture policy cmp /run/sealroot/prepare-root.conf /usr/lib/sealroot/prepare-root.conf
 capture booted cat /run/sealroot/booted.json
+capture resolved journalctl --boot --output=cat MESSAGE_ID=7170336a73ba4601bad31af888aa0df7
 capture objects sh -c 'find /sysroot/ostree/repo/objects -name "*.file" -type f -print0 | xargs -0 cat | wc -c'
 capture failed systemctl list-units --failed --plain --no-legend
 exit 0
@@ -80,6 +81,8 @@ function requireWholeSystem(machine: Machine, base: BaseDisk): void {
   assert.deepEqual(Object.keys(booted.microseconds), ['policy', 'verdict', 'image', 'mounts']);
   for (const part of Object.values(booted.microseconds))
     assert.ok(Number(part) > 0, `a phase took ${part} us`);
+  const resolved = `Resolved OSTree target to: /sysroot${base.deployment}\n`;
+  assert.equal(captured(machine, 'resolved').output, resolved);
   const { status, output } = captured(machine, 'objects');
   assert.equal(status, 0, `an object cannot be read: ${output}`);
   assert.ok(Number(output) > 100_000_000, `only ${output} bytes of objects`);

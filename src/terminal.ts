@@ -6,7 +6,9 @@ import { systemError } from './formats/errors.ts';
 
 export const progress = createProgress(process.stderr);
 
+/** A result never stands behind a line of progress: not every command has an end of its progress of its own. */
 export function print(text: string | Uint8Array): void {
+  progress.finish();
   const bytes = typeof text === 'string' ? Buffer.from(text) : text;
   for (let at = 0; at < bytes.length; ) {
     try {
@@ -25,5 +27,6 @@ export function printJson(value: unknown): void {
 }
 
 export function warn(warnings: readonly string[]): void {
+  progress.finish();
   for (const warning of warnings) process.stderr.write(`sealroot: warning: ${warning}\n`);
 }

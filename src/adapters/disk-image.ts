@@ -109,7 +109,9 @@ export function makeEsp(image: string, part: Partition, folder: string): void {
   runProgram(['mcopy', '-s', '-i', `${image}@@${part.offset}`, ...content, '::/']);
 }
 
-/** Writes the raw image's contents to `output` as qcow2. */
+/** Writes the raw image's contents to `output` as qcow2. The path must not exist. */
 export function convertToQcow2(raw: string, output: string): void {
+  // For its owner only, as the raw image is: the program would ask the umask, and follow a link.
+  closeSync(openSync(output, 'wx', 0o600));
   runProgram(['qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', raw, output], { timeoutSeconds: 600 });
 }

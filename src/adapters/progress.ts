@@ -27,7 +27,8 @@ export function createProgress(terminal: ProgressTerminal, now: () => number = D
       if (terminal.isTTY !== true || now() < next) return;
       next = now() + INTERVAL_MS;
       shown = true;
-      terminal.write(`\r\x1b[K${describe().slice(0, (terminal.columns ?? 80) - 1)}`);
+      // A terminal that does not know its width says 0.
+      terminal.write(`\r\x1b[K${describe().slice(0, (terminal.columns || 80) - 1)}`);
     },
     finish() {
       if (shown) terminal.write('\r\x1b[K');

@@ -118,7 +118,7 @@ export async function diskCreate(options: DiskCreateOptions): Promise<DiskCreate
   const work = mkdtempSync(join(tmpdir(), 'sealroot-disk-'));
   const raw = `${resolve(options.output)}.raw.tmp`;
   const converted = `${resolve(options.output)}.tmp`;
-  rmSync(raw, { force: true });
+  for (const left of [raw, converted]) rmSync(left, { force: true });
   try {
     const built = await buildRaw(raw, work, layout, verdict, content, options, progress);
     if (options.exportBoot !== undefined) exportBoot(options.exportBoot, built.boot);
@@ -329,7 +329,8 @@ function contentOf(store: ObjectStore, verdict: Verdict): Content {
   };
 }
 
-function diskSize(wanted: string | undefined, content: number): number {
+/** Bytes of a disk for so many bytes of content. Throws `disk-too-small`, `size-malformed`. */
+export function diskSize(wanted: string | undefined, content: number): number {
   if (wanted === undefined) {
     return Math.max(2048 * MIB, Math.ceil((3 * content) / MIB) * MIB + SMALLEST_DISK);
   }
@@ -341,6 +342,7 @@ function diskSize(wanted: string | undefined, content: number): number {
     `cannot create a disk of ${wanted}: at least ${least / MIB}M are needed`,
   );
 }
+
 /** `4G`, `900M`, `4294967296`; rounded down to whole MiB. */
 export function parseSize(text: string): number {
   const [, digits, unit] = /^([0-9]{1,15})([KMGT]?)$/.exec(text) ?? [];

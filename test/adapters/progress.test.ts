@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { createProgress, readingProgress } from '../../src/adapters/progress.ts';
 
-function terminal(isTTY: boolean): {
+function terminal(
+  isTTY: boolean,
+  columns = 20,
+): {
   isTTY: boolean;
   columns: number;
   out: string;
@@ -9,7 +12,7 @@ function terminal(isTTY: boolean): {
 } {
   return {
     isTTY,
-    columns: 20,
+    columns,
     out: '',
     write(text) {
       this.out += text;
@@ -28,6 +31,15 @@ describe('createProgress()', () => {
     expect(screen.out.startsWith(`\r\x1b[K1 ${'x'.repeat(17)}\r`)).toBe(true);
     progress.finish();
     expect(screen.out.endsWith('\r\x1b[K')).toBe(true);
+  });
+
+  it('takes a terminal that does not know its width for one of 80 columns', () => {
+    let now = 0;
+    const screen = terminal(true, 0);
+    const progress = createProgress(screen, () => now);
+    now = 2000;
+    progress.update(() => 'x'.repeat(100));
+    expect(screen.out).toBe(`\r\x1b[K${'x'.repeat(79)}`);
   });
 
   it('is silent when the work is quick', () => {

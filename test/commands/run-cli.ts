@@ -7,7 +7,8 @@ import { afterAll, beforeAll } from 'vitest';
 import { bundleProgram } from '../../tools/bundle.ts';
 
 const FOLDER = join(import.meta.dirname, `../../.cache/cli/${process.pid}`);
-const PROGRAM = join(FOLDER, 'sealroot.js');
+/** For whoever has to start it in another way. */
+export const PROGRAM = join(FOLDER, 'sealroot.js');
 
 /** Where the command line keeps what it may forget. */
 export const CACHE_HOME = join(FOLDER, 'cache');

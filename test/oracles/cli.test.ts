@@ -1,7 +1,7 @@
 /** The built package as a user runs it: `npm run build`, dist/sealroot.js through a link, from another folder. Needs root. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -108,16 +108,32 @@ describe('dist/sealroot.js', () => {
   });
 
   it('leaves nothing of its progress on a terminal', () => {
-    const command = 'sealroot image create --repo repo --commit os/x progress.cfs';
     // A clock that goes on by a second whenever it is read: quick work draws as slow work would.
     const clock = 'let now=0;Date.now=()=>now+=1000';
-    const { status, stdout } = shell(`script -qec '${command}' /dev/null`, {
-      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}`,
+    const onTerminal = () => {
+      const command = 'sealroot image create --no-cache --repo repo --commit os/x progress.cfs';
+      const { status, stdout } = shell(`script -qec '${command}' /dev/null`, {
+        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}`,
+      });
+      expect(stdout).toContain('reading objects: ');
+      // What takes the line away is the last that is drawn, before the result.
+      return { status, text: stdout.split('\r\x1b[K').at(-1)?.replaceAll('\r', '') };
+    };
+    expect(onTerminal()).toEqual({
+      status: 0,
+      text: expect.stringMatching(/^fsverity-sha256-12:[0-9a-f]{64}\n$/),
     });
-    expect(status).toBe(0);
-    expect(stdout).toContain('reading objects: ');
-    // What takes the line away is the last that is drawn, before the result.
-    expect(stdout.split('\r\x1b[K').at(-1)?.replaceAll('\r', '')).toMatch(/^[0-9a-f]{64}\n$/);
+    // One that is read late: there is progress before it.
+    const object = shell('sealroot image objects progress.cfs').stdout.trimEnd().split('\n').at(-1) ?? '';
+    renameSync(path.join(work, 'repo/objects', object), path.join(work, 'object'));
+    try {
+      expect(onTerminal()).toEqual({
+        status: 4,
+        text: expect.stringMatching(/^sealroot: error: cannot read object /),
+      });
+    } finally {
+      renameSync(path.join(work, 'object'), path.join(work, 'repo/objects', object));
+    }
   });
 
   it('writes no image to a terminal', () => {
@@ -126,7 +142,7 @@ describe('dist/sealroot.js', () => {
     );
     expect(status).toBe(2);
     expect(stdout.replaceAll('\r', '')).toBe(
-      'sealroot: error: cannot write image to standard output: it is a terminal\n' +
+      'sealroot: error: cannot write an image to standard output: it is a terminal\n' +
         'sealroot: hint: redirect it\n',
     );
   });

@@ -1,6 +1,6 @@
 /** `disk create` against what others say of the disk: sfdisk, e2fsck, debugfs, mtools, and fsverity-utils. */
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -10,10 +10,12 @@ import {
   readFileSync,
   readSync,
   rmSync,
+  statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { checkExt4 } from '../../src/adapters/disk-image.ts';
 import { OfflineVerity } from '../../src/adapters/offline-verity.ts';
 import { type DiskCreateResult, diskCreate } from '../../src/commands/disk-create.ts';
@@ -21,7 +23,10 @@ import { imageCreate } from '../../src/commands/image-create.ts';
 import { seal } from '../../src/commands/seal.ts';
 import { imageObjects } from '../../src/formats/erofs-read.ts';
 import { ensureForky, runIn } from '../../tools/chroots.ts';
+import { PROGRAM, useCli } from '../commands/run-cli.ts';
 import { BORDER_SIZES, makeSealedRepo, REF, type SealedRepo } from './sealed-repo.ts';
+
+useCli();
 
 let sealed: SealedRepo;
 let disk: DiskCreateResult;
@@ -117,6 +122,16 @@ describe('sealroot disk create', () => {
     expect(debugfs('features')).toMatch(/ verity( |$)/m);
   });
 
+  it('tells libostree to leave the boot loader alone, and to take objects with and without fs-verity', () => {
+    const config = dump('/ostree/repo/config').toString();
+    expect(config).toMatch(/^bootloader=none$/m);
+    expect(config).toMatch(/^\[ex-integrity\]\nfsverity=maybe$/m);
+  });
+
+  it('is for its owner only: an OS tree may hold secrets', () => {
+    expect(statSync(disk.output).mode & 0o777).toBe(0o600);
+  });
+
   it('leaves no loop device behind', () => {
     expect(execFileSync('losetup', ['--associated', disk.output], { encoding: 'utf8' })).toBe('');
   });
@@ -185,6 +200,7 @@ describe('sealroot disk create', () => {
     const drive = `${disk.output}@@${partition('esp').offset}`;
     const read = (path: string) => execFileSync('mtype', ['-i', drive, `::/${path}`]);
     expect(read('loader/entries/debian.conf').toString()).toContain(`options ${disk.kernelArguments}\n`);
+    expect(read('loader/loader.conf').toString()).toBe('default debian.conf\ntimeout 0\n');
     expect(read('ostree/debian/kernel').equals(sealed.kernel)).toBe(true);
     expect(read('ostree/debian/initramfs').equals(sealed.initramfs)).toBe(true);
   });
@@ -198,6 +214,77 @@ describe('sealroot disk create', () => {
       /^root=UUID=\S+ rw systemd\.gpt_auto=0 console=ttyS0 spaced="a b" ostree=\/ostree\/boot\.\d\/debian\//,
     );
     expect(debugfs(`stat ${disk.ostree.replace(/boot\.(\d)/, 'boot.$1.1')}`)).toContain('Type: symlink');
+  });
+
+  it('says what it has made, and leaves nothing of its progress on a terminal', () => {
+    const output = join(sealed.folder, 'terminal.raw');
+    const argv = [
+      '--repo',
+      sealed.repo,
+      '--ref',
+      REF,
+      '--os',
+      'debian',
+      '--output',
+      output,
+      '--format',
+      'raw',
+    ];
+    const command = [process.execPath, PROGRAM, 'disk create', ...argv, '--pubkey', sealed.publicKey].join(
+      ' ',
+    );
+    // A clock that goes on by a second whenever it is read: quick work draws as slow work would.
+    const clock = 'let now=0;Date.now=()=>now+=1000';
+    const shown = execFileSync('script', ['-qec', command, '/dev/null'], {
+      encoding: 'utf8',
+      env: { ...process.env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(clock)}` },
+    });
+    expect(shown).toContain('writing the ESP');
+    const text = shown.split('\r\x1b[K').at(-1)?.replaceAll('\r', '');
+    expect(text).toMatch(new RegExp(`^disk {7}${output} \\(raw, \\d+ bytes\\)\npartition  esp at 1048576, `));
+    expect(text).toContain(`\ncommit     ${sealed.commit}\ndigest     ${sealed.digest}\nsigned `);
+    expect(text).toMatch(/\nboot {7}directly only: the tree has no systemd-boot\n$/);
+  });
+
+  it('makes qcow2 where nothing else is said, over what a run that was killed has left', async () => {
+    const folder = join(sealed.folder, 'killed');
+    mkdirSync(folder);
+    const output = join(folder, 'disk.qcow2');
+    writeFileSync(`${output}.raw.tmp`, 'half');
+    // Nothing is written to what a link in its place names.
+    const other = join(sealed.folder, 'elsewhere');
+    writeFileSync(other, 'mine');
+    symlinkSync(other, `${output}.tmp`);
+    const made = await diskCreate({
+      repo: sealed.repo,
+      ref: REF,
+      os: 'debian',
+      pubkeys: [sealed.publicKey],
+      output,
+    });
+    expect(made).toMatchObject({ format: 'qcow2', bootLoader: false });
+    expect(readFileSync(other, 'utf8')).toBe('mine');
+    const info = execFileSync('qemu-img', ['info', '--output=json', output], { encoding: 'utf8' });
+    expect(JSON.parse(info)).toMatchObject({ format: 'qcow2', 'virtual-size': made.size });
+    expect(statSync(output).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folder)).toEqual(['disk.qcow2']);
+  });
+
+  it('leaves nothing when the last program fails halfway', async () => {
+    const programs = join(sealed.folder, 'programs');
+    mkdirSync(programs);
+    const script = '#!/bin/sh\nfor output; do :; done\necho half > "$output"\nexit 1\n';
+    writeFileSync(join(programs, 'qemu-img'), script, { mode: 0o755 });
+    const output = join(sealed.folder, 'new/folder/disk.qcow2');
+    const argv = ['--repo', sealed.repo, '--ref', REF, '--os', 'debian', '--pubkey', sealed.publicKey];
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [PROGRAM, 'disk', 'create', ...argv, '--output', output],
+      { encoding: 'utf8', env: { ...process.env, PATH: `${programs}:${process.env.PATH}` } },
+    );
+    expect(status).toBe(4);
+    expect(stderr).toMatch(/^sealroot: error: cannot run qemu-img convert .*: exit status 1\n$/);
+    expect(readdirSync(dirname(output))).toEqual([]);
   });
 
   it('refuses what the verdict refuses, and leaves no file', async () => {
@@ -224,7 +311,15 @@ describe('sealroot disk create', () => {
     await seal({ repo: sealed.repo, ref, keys: [sealed.secretKey] });
     const output = join(sealed.folder, 'unbootable.qcow2');
     const options = { repo: sealed.repo, ref, os: 'debian', pubkeys: [sealed.publicKey], output };
-    await expect(diskCreate(options)).rejects.toMatchObject({ code: 'boot-files-missing', kind: 'input' });
+    const temporary = join(sealed.folder, 'temporary');
+    mkdirSync(temporary);
+    vi.stubEnv('TMPDIR', temporary);
+    try {
+      await expect(diskCreate(options)).rejects.toMatchObject({ code: 'boot-files-missing', kind: 'input' });
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(readdirSync(temporary)).toEqual([]);
     expect(readdirSync(sealed.folder).filter((name) => name.startsWith('unbootable'))).toEqual([]);
   });
 

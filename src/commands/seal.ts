@@ -3,6 +3,7 @@
  * that the verdict accepts: the boot's own decision is taken on the very bytes before they are written.
  */
 
+import { resolve } from 'node:path';
 import { destroyKey, requireDestroyable } from '../adapters/destroy-key.ts';
 import { nodeHasher } from '../adapters/hasher.ts';
 import { buildImage } from '../adapters/image.ts';
@@ -87,9 +88,9 @@ type Sealed = Omit<SealResult, 'ref' | 'digest' | 'floor' | 'destroyed' | 'warni
 /** Either all of it happens or nothing: the repository changes in one step, after everything was computed. */
 export async function seal(options: SealOptions): Promise<SealResult> {
   if (options.keys.length === 0) throw usageError('key-missing', 'cannot seal: no secret key was given');
-  const paths = [...new Set(options.keys)];
+  const paths = distinct(options.keys, (a, b) => resolve(a) === resolve(b));
   const loaded = paths.map((path) => loadSecretKey(path));
-  const secrets = distinct(loaded);
+  const secrets = distinct(loaded, (a, b) => equalBytes(a.publicKey, b.publicKey));
   const warnings = loaded.flatMap((secret) => secret.warnings);
   if (options.destroyKey) for (const path of paths) requireDestroyable(path);
 
@@ -150,10 +151,9 @@ function fileCheck(store: ObjectStore, check: ObjectCheck): (checksum: string) =
   };
 }
 
-function distinct(secrets: readonly SecretKey[]): SecretKey[] {
-  return secrets.filter(
-    (secret, i) => secrets.findIndex((other) => equalBytes(other.publicKey, secret.publicKey)) === i,
-  );
+/** Of those that are the same the first. */
+function distinct<T>(values: readonly T[], same: (a: T, b: T) => boolean): T[] {
+  return values.filter((value, i) => values.findIndex((other) => same(other, value)) === i);
 }
 
 function reasonToRewrite(

@@ -67,6 +67,12 @@ describe('sealroot seal --floor', () => {
     expect(sealroot(['verify', '--repo', repo.path, 'os/x', '--pubkey', pub]).status).toBe(0);
   });
 
+  it("takes the commit's own time for a floor", () => {
+    repo.commit({ ref: 'os/x', timestamp: 1000n });
+    expect(sealCli('--floor', '1000').status).toBe(0);
+    expect(floorOf(repo.ref('os/x'))).toBe(1000n);
+  });
+
   it('refuses a floor above the commit itself', async () => {
     const checksum = repo.commit({ ref: 'os/x', timestamp: 1000n });
     const { status, stderr } = sealCli('--floor', '1001');

@@ -1,13 +1,16 @@
 import {
+  chmodSync,
+  copyFileSync,
   existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openRepo } from '../../src/adapters/ostree-repo.ts';
@@ -22,6 +25,7 @@ import {
   parseCommit,
   parseCommitMeta,
 } from '../../src/formats/ostree-objects.ts';
+import { MAX_SIGNATURES } from '../../src/formats/verdict.ts';
 import { ArchiveRepo, type TestCommit } from './archive-repo.ts';
 import { sealroot, useCli } from './run-cli.ts';
 
@@ -56,13 +60,13 @@ function signaturesOf(checksum: string): readonly Uint8Array[] {
   return entry === undefined ? [] : openVariant(entry, 'aay', 'signatures');
 }
 
-/** Every object, ref and state of the repository with its content, for "nothing changed". */
+/** Every object, ref and state of the repository with its content and inode, for "nothing changed", or was written again. */
 function snapshot(): string[] {
   return readdirSync(repo.path, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !entry.name.startsWith('.lock'))
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => !path.startsWith(join(repo.path, 'tmp')))
-    .map((path) => `${path} ${readFileSync(path, 'hex')}`)
+    .map((path) => `${path} ${statSync(path).ino} ${readFileSync(path, 'hex')}`)
     .sort();
 }
 
@@ -152,6 +156,30 @@ describe('sealroot seal', () => {
     }
   });
 
+  it('adds the signature of a new key that is given beside one that signed before', async () => {
+    repo.commit({ ref: 'os/x' });
+    expect(sealCli('os/x').status).toBe(0);
+    const { stdout } = sealCli('os/x', '--key', key2, '--json');
+    expect(JSON.parse(stdout).signatures.map(({ added }: { added: boolean }) => added)).toEqual([
+      false,
+      true,
+    ]);
+    expect(signaturesOf(repo.ref('os/x'))).toHaveLength(2);
+    await expect(verify({ repo: repo.path, rev: 'os/x', pubkeys: [pub2] })).resolves.toBeDefined();
+  });
+
+  it('takes a key that is given twice for one, and warns of one that others may read', () => {
+    repo.commit({ ref: 'os/x' });
+    const copy = join(folder, 'copy.key');
+    copyFileSync(key, copy);
+    chmodSync(copy, 0o644);
+    const { status, stdout, stderr } = sealCli('os/x', '--key', copy, '--json');
+    const warning = `secret key ${copy} is open to other users: mode 0644, expected 0600`;
+    expect({ status, stderr }).toEqual({ status: 0, stderr: `sealroot: warning: ${warning}\n` });
+    expect(JSON.parse(stdout)).toMatchObject({ signatures: [{ added: true }], warnings: [warning] });
+    expect(JSON.parse(stdout).signatures).toHaveLength(1);
+  });
+
   it('signs a checksum whose digest is right, keeping what else is detached', async () => {
     const checksum = await commitWithDigest();
     const note = makeVariant('s', ascii('kept'));
@@ -205,6 +233,11 @@ describe('sealroot seal refuses', () => {
     expect([...detachedOf(repo.ref('os/x')).keys()].sort()).toEqual(['note', 'ostree.sign.ed25519']);
     expect(signaturesOf(repo.ref('os/x'))).toHaveLength(1);
     expect(detachedOf(old)).toEqual(SIGNED);
+
+    repo.setRef('os/x', old);
+    expect(sealCli('os/x', '--resign').stdout).toContain(
+      '\ndropped ostree.sign.ed25519 (1)\ndropped ostree.gpgsigs (2)\n',
+    );
   });
 
   it('a wrong digest, naming both, whether or not --resign is given', async () => {
@@ -244,18 +277,43 @@ describe('sealroot seal refuses', () => {
     expect(snapshot()).toEqual(before);
   });
 
-  /** Runs `meanwhile` when the image is being computed. */
-  function sealWhile(meanwhile: () => void, options: Partial<SealOptions> = {}) {
+  /** Runs `meanwhile` when the image is being computed; whoever gets a result has no progress on the terminal any more. */
+  async function sealWhile(meanwhile: () => void, options: Partial<SealOptions> = {}) {
     let done = false;
+    let finished = false;
     const progress = {
       update: () => {
         if (!done) meanwhile();
         done = true;
       },
-      finish: () => expect(done).toBe(true),
+      finish: () => {
+        finished = done;
+      },
     };
-    return seal({ repo: repo.path, ref: 'os/x', keys: [key], progress, ...options });
+    const result = await seal({ repo: repo.path, ref: 'os/x', keys: [key], progress, ...options });
+    expect(finished).toBe(true);
+    return result;
   }
+
+  it('to drop signatures before it computes the image', async () => {
+    repo.commit({ ref: 'os/x', detached: SIGNED });
+    const attempt = sealWhile(() => {
+      throw new Error('the image is being computed');
+    });
+    await expect(attempt).rejects.toMatchObject({ code: 'signatures-dropped' });
+  });
+
+  it('what the boot would refuse although the signature holds', async () => {
+    const checksum = await commitWithDigest();
+    const entries = Array.from({ length: MAX_SIGNATURES }, () => new Uint8Array(64));
+    repo.setDetached(checksum, new Map([[ED25519_SIGNATURES_KEY, makeVariant('aay', entries)]]));
+    const before = snapshot();
+    await expect(seal({ repo: repo.path, ref: checksum, keys: [key] })).rejects.toMatchObject({
+      kind: 'refused',
+      code: 'signatures-too-many',
+    });
+    expect(snapshot()).toEqual(before);
+  });
 
   it('to move a branch that moved meanwhile', async () => {
     const old = repo.commit({ ref: 'os/x' });
@@ -338,6 +396,17 @@ describe('sealroot seal --destroy-key', () => {
     expect(stdout).toContain(`destroyed ${key}: overwritten, synced and unlinked; copies`);
     expect(existsSync(key)).toBe(false);
     expect(sealroot(['verify', '--repo', repo.path, 'os/x', '--pubkey', pub]).status).toBe(0);
+  });
+
+  it('destroys a file once that is named twice', () => {
+    repo.commit({ ref: 'os/x' });
+    const { status, stdout } = sealCli(
+      'os/x',
+      ...['--key', key, '--key', relative('.', key), '--destroy-key', '--json'],
+    );
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).destroyed).toEqual([key]);
+    expect(existsSync(key)).toBe(false);
   });
 
   it('keeps the key when nothing was sealed', () => {

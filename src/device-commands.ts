@@ -171,7 +171,8 @@ function deployText(result: AdminDeployResult): string {
   ].join('\n')}\n`;
 }
 
-function statusText(result: AdminStatusResult): string {
+/** For people. */
+export function statusText(result: Pick<AdminStatusResult, 'deployments'>): string {
   if (result.deployments.length === 0) return 'no deployments\n';
   return result.deployments.map(deploymentText).join('');
 }

@@ -172,6 +172,14 @@ export function inspectImage(
     if (!(error instanceof SealrootError)) throw error;
     return { image: error.code === 'verity-algorithm' ? 'wrong-digest' : 'unreadable' };
   }
+  return imageState(measured, digest);
+}
+
+/** `measured` is the digest that the kernel enforces, `digest` the one that the commit names. */
+export function imageState(
+  measured: Uint8Array | undefined,
+  digest: string | undefined,
+): { image: ImageState; imageDigest?: string } {
   if (measured === undefined) return { image: 'no-verity' };
   const imageDigest = hex(measured);
   if (digest === undefined) return { image: 'digest-unknown', imageDigest };

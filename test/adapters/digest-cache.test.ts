@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -86,6 +87,11 @@ function found(number: number, options: DigestCacheOptions = {}): StoredFile | u
   return open(options).find(checksum(number), () => object(number));
 }
 
+/** What a cache file ends with. */
+function withSum(bytes: Buffer): Buffer {
+  return Buffer.concat([bytes, createHash('sha256').update(bytes).digest()]);
+}
+
 /** For comparing: a part of a Buffer is not equal to the Uint8Array of the same bytes. */
 function plain(stored: StoredFile | undefined): unknown {
   if (stored === undefined) return undefined;
@@ -109,6 +115,7 @@ describe('DigestCache', () => {
     expect(plain(found(4))).toEqual(plain(LINK));
     expect(found(5)).toBeUndefined();
     expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(statSync(path.dirname(file)).mode & 0o777).toBe(0o700);
     expect(readdirSync(path.dirname(file))).toEqual(['digests']);
   });
 
@@ -142,6 +149,18 @@ describe('DigestCache', () => {
     expect(found(1)).toBeUndefined();
   });
 
+  it('keeps nothing of an object that changed between its announcement and its use', () => {
+    writeFileSync(object(1), '1');
+    const cache = open();
+    cache.find(checksum(1), () => object(1));
+    // Somebody has read it by now. What a second look learns is not what was read.
+    writeFileSync(object(1), 'another size');
+    cache.find(checksum(1), () => object(1));
+    cache.add(checksum(1), () => object(1), regular(1));
+    expect(cache.save()).toBeUndefined();
+    expect(found(1)).toBeUndefined();
+  });
+
   it('keeps nothing of an object that could change again within the same tick', () => {
     keep([1], { now: Date.now });
     expect(found(1)).toBeUndefined();
@@ -158,6 +177,9 @@ describe('DigestCache', () => {
     ],
     ['is empty', () => Buffer.alloc(0)],
     ['is another format', (bytes: Buffer) => Buffer.concat([Buffer.from('x'), bytes])],
+    // The version is the last word of the magic. Whatever wrote it, wrote it well.
+    ['is of another version', (bytes: Buffer) => withSum(bytes.subarray(0, -32).fill(2, 16, 17))],
+    ['ends behind its magic', (bytes: Buffer) => withSum(bytes.subarray(0, 20))],
   ])('takes a file that %s for none', (_, damage) => {
     keep([1]);
     writeFileSync(file, damage(readFileSync(file)));
@@ -168,13 +190,63 @@ describe('DigestCache', () => {
 
   it('takes a file that others own or may write for none', () => {
     keep([1]);
-    chmodSync(file, 0o620);
-    expect(found(1)).toBeUndefined();
+    for (const mode of [0o620, 0o602]) {
+      chmodSync(file, mode);
+      expect(found(1)).toBeUndefined();
+    }
     chmodSync(file, 0o600);
     expect(found(1)).toBeDefined();
     if (process.geteuid?.() !== 0) return; // only root can give files away
     chownSync(file, 65534, 65534);
     expect(found(1)).toBeUndefined();
+  });
+
+  it.each([
+    ['link to one', () => symlinkSync('elsewhere', file)],
+    ['folder', () => mkdirSync(path.join(file, 'full'), { recursive: true })],
+  ])('takes a %s in place of the file for none', (_, put) => {
+    keep([1]);
+    renameSync(file, path.join(path.dirname(file), 'elsewhere'));
+    put();
+    expect(found(1)).toBeUndefined();
+  });
+
+  it('finds objects whatever their checksums begin with', () => {
+    const spread = [0x3_0000, 0x1_0000, 0x1_0001, 0xffff_ffff, 7, 0x2_0000];
+    keep(spread.slice(0, 4));
+    keep(spread.slice(4));
+    for (const number of spread) expect(found(number), number.toString(16)).toBeDefined();
+  });
+
+  it('replaces what it knew of an object, and moves what it knows of the others', () => {
+    symlinkSync('a/b', object(4));
+    keep([1]);
+    const cache = open();
+    cache.find(checksum(4), () => object(4));
+    cache.add(checksum(4), () => object(4), LINK);
+    expect(cache.save()).toBeUndefined();
+    const { size } = statSync(file);
+    // Another inode, for the clock may not have gone on. What the link has stands first now.
+    writeFileSync(object(9), '');
+    renameSync(object(9), object(1));
+    keep([1]);
+    expect(plain(found(4))).toEqual(plain(LINK));
+    expect(plain(found(1))).toEqual(plain(regular(1)));
+    expect(statSync(file).size).toBe(size);
+  });
+
+  it('writes xattrs that many objects have once', () => {
+    keep([1]);
+    const { size } = statSync(file);
+    keep([2]);
+    // The size of an entry without them.
+    expect(statSync(file).size).toBe(size + 148);
+  });
+
+  it('writes no more than it has room for, even when that much is new', () => {
+    keep([1, 2, 3]);
+    keep([4, 5, 6], { maxEntries: 2 });
+    expect([1, 2, 3, 4, 5, 6].filter((number) => found(number) !== undefined)).toEqual([4, 5]);
   });
 
   it('forgets what was asked for longest ago when there is no more room', () => {
@@ -208,6 +280,13 @@ describe('DigestCache', () => {
     cache.add(checksum(1), () => object(1), regular(1));
     expect(cache.save()).toBe(`cannot write ${object(1)}/cache: EEXIST`);
     expect(readdirSync(path.join(folder, 'objects'))).toEqual(['1']);
+
+    mkdirSync(path.join(file, 'full'), { recursive: true });
+    const other = open();
+    other.find(checksum(1), () => object(1));
+    other.add(checksum(1), () => object(1), regular(1));
+    expect(other.save()).toBe(`cannot write ${file}: EISDIR`);
+    expect(readdirSync(path.dirname(file))).toEqual(['digests']);
   });
 });
 
@@ -219,7 +298,10 @@ describe('digestCachePath()', () => {
     vi.stubEnv('XDG_CACHE_HOME', 'relative');
     vi.stubEnv('HOME', '/home/a');
     expect(digestCachePath('/repo')).toMatch(/^\/home\/a\/\.cache\/sealroot\//);
-    vi.stubEnv('HOME', undefined);
-    expect(digestCachePath('/repo')).toBeUndefined();
+    expect(digestCachePath(path.relative('.', '/repo'))).toBe(digestCachePath('/repo'));
+    for (const home of ['relative', undefined]) {
+      vi.stubEnv('HOME', home);
+      expect(digestCachePath('/repo')).toBeUndefined();
+    }
   });
 });

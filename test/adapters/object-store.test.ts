@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -123,6 +125,22 @@ describe('openObjectStore()', () => {
   });
 });
 
+describe('ObjectStore.release()', () => {
+  it('forgets what was read of announced files', () => {
+    const { root, checksum, file } = otherRepo('bare');
+    const second = `${checksum.slice(0, -1)}0`;
+    for (const object of [file, objectFile(second, 'file', root)]) writeFileSync(object, 'old');
+    // Too few files for a thread: whoever asks for the second reads the first before it.
+    const store = openObjectStore(root, { threads: 1 });
+    for (const name of [checksum, second]) store.announce(name);
+    expect(store.file(second).size).toBe(3);
+    writeFileSync(file, 'newer');
+    expect(store.file(checksum).size).toBe(3);
+    store.release();
+    expect(store.file(checksum).size).toBe(5);
+  });
+});
+
 describe('ObjectStore', () => {
   it('gives commit and detached metadata as they lie there', () => {
     const store = openObjectStore(repo);
@@ -156,6 +174,38 @@ describe('ObjectStore', () => {
     expect(error.message).toContain(hex(nodeHasher.sha256(altered)));
     rmSync(file);
     expect(failure(() => openObjectStore(repo)[read[type]](checksum)).code).toBe(missing);
+  });
+
+  it.each(['file', 'filePath', 'fileSize'] as const)('says of a file that it is missing: %s()', (read) => {
+    const { root, checksum } = otherRepo('bare');
+    const error = failure(() => openObjectStore(root)[read](checksum));
+    expect([error.code, error.message]).toEqual([
+      'object-missing',
+      `cannot read object ${checksum}.file: not in repository ${root}`,
+    ]);
+  });
+
+  it.each([
+    'file',
+    'filePath',
+    'fileSize',
+  ] as const)('tells what it cannot look at from what is missing: %s()', (read) => {
+    const { root, checksum, file } = otherRepo('bare');
+    rmSync(path.dirname(file), { recursive: true });
+    writeFileSync(path.dirname(file), 'no folder');
+    const error = failure(() => openObjectStore(root)[read](checksum));
+    expect([error.kind, error.message]).toEqual(['system', `cannot read ${file}: ENOTDIR`]);
+  });
+
+  it('keeps no file open', () => {
+    const store = openObjectStore(repo);
+    const open = () => readdirSync('/proc/self/fd').length;
+    const before = open();
+    for (let i = 0; i < 20; i++) store.file(HELLO);
+    writeFileSync(objectFile(HELLO, 'filez'), 'damaged');
+    for (let i = 0; i < 20; i++) failure(() => store.file(HELLO));
+    // Others in this process may open and close files meanwhile, but not so many.
+    expect(open()).toBeLessThan(before + 20);
   });
 
   it('takes only checksums for names', () => {
@@ -219,6 +269,8 @@ describe('ObjectStore in mode archive', () => {
   });
 
   it.each<[string, (file: Buffer) => Buffer]>([
+    ['nothing', () => Buffer.alloc(0)],
+    ['a cut size of the header', (file) => file.subarray(0, 5)],
     ['a cut header', (file) => file.subarray(0, 20)],
     ['a cut stream', (file) => file.subarray(0, file.length - 2)],
     ['no stream', (file) => file.subarray(0, 34)],
@@ -258,6 +310,24 @@ describe('ObjectStore in mode archive', () => {
   });
 });
 
+describe('ObjectStore', () => {
+  it.each([
+    'archive',
+    'bare',
+    'bare-user',
+    'bare-user-only',
+  ])('refuses a FIFO in place of an object in mode %s, without waiting for a writer', (mode) => {
+    const { root, checksum, file } = otherRepo(mode);
+    const object = mode === 'archive' ? `${file}z` : file;
+    execFileSync('mkfifo', [object]);
+    const error = failure(() => openObjectStore(root).file(checksum));
+    expect([error.code, error.message]).toEqual([
+      'not-a-regular-file',
+      `cannot read ${object}: not a regular file`,
+    ]);
+  });
+});
+
 describe('ObjectStore in mode bare-user', () => {
   it('takes owner, mode and xattrs from user.ostreemeta', () => {
     const { root, checksum, file } = otherRepo('bare-user');
@@ -286,8 +356,19 @@ describe('ObjectStore in mode bare-user', () => {
       target: 'usr/bin',
       size: 0,
     });
+    writeFileSync(file, 'usr/bin');
+    expect(openObjectStore(root).file(checksum)).toMatchObject({ target: 'usr/bin' });
+    // The longest that Linux has, with libostree's NUL.
+    writeFileSync(file, `${'x'.repeat(4095)}\0`);
+    expect(openObjectStore(root).file(checksum).target).toHaveLength(4095);
     writeFileSync(file, 'x'.repeat(4097));
     expect(failure(() => openObjectStore(root).file(checksum)).code).toBe('object-size-mismatch');
+  });
+
+  it('refuses a link in place of an object', () => {
+    const { root, checksum, file } = otherRepo('bare-user');
+    symlinkSync('/etc/passwd', file);
+    expect(failure(() => openObjectStore(root).file(checksum)).code).toBe('not-a-regular-file');
   });
 
   it('refuses an object without user.ostreemeta, and with a broken one', () => {
@@ -319,6 +400,8 @@ describe('ObjectStore in modes bare and bare-user-only', () => {
       target: 'zi\xebl',
       size: 0,
     });
+    // lstat says 4: the bytes of the target, which are nobody's content.
+    expect(openObjectStore(root).fileSize(checksum)).toBe(0);
   });
 
   it('gives everything to root in mode bare-user-only', () => {

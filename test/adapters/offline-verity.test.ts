@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -78,7 +79,15 @@ describe('OfflineVerity.add()', () => {
     expect(statSync(path).size).toBe(size);
   });
 
-  it('refuses a folder', () => {
-    expect(() => new OfflineVerity().add(folder)).toThrow();
+  it('refuses a folder and a FIFO', () => {
+    expect(() => new OfflineVerity().add(folder)).toThrow('EISDIR');
+    const fifo = join(folder, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    expect(() => new OfflineVerity().add(fifo)).toThrow(
+      expect.objectContaining({
+        code: 'not-a-regular-file',
+        message: `cannot seal ${fifo}: not a regular file`,
+      }),
+    );
   });
 });

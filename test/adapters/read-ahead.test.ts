@@ -96,9 +96,15 @@ describe('the program of the threads', () => {
     const worker = new Worker(path.join(BUNDLE, 'file-reader.js'), { workerData });
     await new Promise((resolve) => worker.once('online', resolve));
     const ended = new Promise((resolve) => worker.once('exit', resolve));
-    for (const checksum of [MISSING, ...checksums]) ring.publish(checksum);
+    const all = [MISSING, ...checksums];
+    // The first half one by one, so that the thread sleeps in between.
+    for (const [i, checksum] of all.slice(0, COUNT / 2).entries()) {
+      ring.publish(checksum);
+      while (!ring.isDone(i)) ring.waitUntilDone(i);
+    }
+    for (const checksum of all.slice(COUNT / 2)) ring.publish(checksum);
     const direct = store(true);
-    for (const [i, checksum] of [MISSING, ...checksums].entries()) {
+    for (const [i, checksum] of all.entries()) {
       while (!ring.isDone(i)) ring.waitUntilDone(i);
       const known = checksum !== MISSING && checksum !== large;
       expect(plain(ring.result(i)), checksum).toEqual(known ? plain(direct.file(checksum)) : undefined);
@@ -106,6 +112,47 @@ describe('the program of the threads', () => {
     expect(ring.take()).toBeUndefined();
     ring.close();
     expect(await ended).toBe(0);
+  });
+});
+
+describe('JobRing', () => {
+  it('hands out each job that is published once, and none before', () => {
+    const ring = new JobRing(2, 0);
+    expect(ring.take()).toBeUndefined();
+    for (const name of [ascii('a'), ascii('b')]) ring.publish(name);
+    expect([ring.take(), ring.take(), ring.take()]).toEqual([0, 1, undefined]);
+  });
+});
+
+describe('a slot of a JobRing', () => {
+  const REST = { mode: 0o100644, uid: 1, gid: 2, size: 0 };
+  /** What comes out when this was read. */
+  function passed(file: StoredFile, treeBytes = 0): StoredFile | undefined {
+    const ring = new JobRing(2, treeBytes);
+    for (const name of [ascii('a'), ascii('b')]) ring.publish(name);
+    const job = ring.take() ?? -1;
+    ring.work(job, () => file);
+    // Whatever happens to the slot, the next one is not touched.
+    expect([job, ring.isDone(1), ring.name(1)]).toEqual([0, false, 'b']);
+    return ring.result(job);
+  }
+
+  it('holds xattrs and target up to its end, and nothing of what is longer', () => {
+    // 248 bytes, of which lengths of name and value take four.
+    const xattr = (size: number): StoredFile => ({
+      ...REST,
+      xattrs: new Map([[ascii('user.a'), new Uint8Array(size).fill(7)]]),
+    });
+    const target = (size: number): StoredFile => ({ ...xattr(8), target: ascii('t'.repeat(size)) });
+    for (const file of [xattr(238), target(230)]) expect(plain(passed(file))).toEqual(plain(file));
+    for (const file of [xattr(239), target(231)]) expect(passed(file)).toBeUndefined();
+  });
+
+  it('holds a tree for which there is room, and no more', () => {
+    const tree = { rootHash: new Uint8Array(32).fill(1), blocks: new Uint8Array(4096).fill(2) };
+    const file: StoredFile = { ...REST, xattrs: new Map(), tree };
+    expect(plain(passed(file, 4096 + 32))).toEqual(plain(file));
+    expect(passed(file, 4096)).toBeUndefined();
   });
 });
 
@@ -140,6 +187,21 @@ describe('ReadAhead', () => {
     const direct = store(true);
     for (const checksum of [third, second, first])
       expect(plain(ahead.file(checksum))).toEqual(plain(direct.file(checksum)));
+  });
+
+  it('leaves a file whose name fits no slot to the caller', () => {
+    const long = ascii('x'.repeat(285));
+    const names: string[] = [];
+    const read = (name: string) => {
+      names.push(name);
+      return store(false).file(checksums[0] as string);
+    };
+    const ahead = new ReadAhead({ task: objectsTask(), slots: 1, treeBytes: 0, threads: 0 }, read);
+    // With one slot the second of what was published would wait for the first.
+    for (const name of [long, MISSING]) ahead.announce(name);
+    expect(names).toEqual([]);
+    ahead.file(long);
+    expect(names).toEqual([long]);
   });
 
   it('throws what the store throws, when the file is asked for and not before', () => {

@@ -19,6 +19,9 @@ const COMMANDS = [
   'explain',
 ];
 
+/** All that it needs but a key. */
+const DISK = ['disk', 'create', '--repo', 'r', '--ref', 'x', '--os', 'o', '--output', 'd'];
+
 describe('sealroot', () => {
   it.each(COMMANDS)('%s --help is a manual page with examples that start with its name', (name) => {
     const { status, stdout, stderr } = sealroot([...name.split(' '), '--help']);
@@ -28,6 +31,16 @@ describe('sealroot', () => {
     expect(stdout).toMatch(new RegExp(`NAME\n    sealroot ${name} - \\w`));
     expect(stdout.slice(stdout.indexOf('EXAMPLES'))).toContain(`    sealroot ${name} `);
     expect(stdout.split('\n').filter((line) => line.length > 100 && !line.includes('sealroot '))).toEqual([]);
+  });
+
+  it.each([
+    ['seal', '--repo REPO [--key FILE]... [--floor SECONDS] [--resign] [--destroy-key] [--json] REF'],
+    ['image ls', '[--json] IMAGE [PATH]'],
+    ['admin', 'COMMAND [OPTION...]'],
+  ])('%s --help tells what must be given from what may, and what may be repeated', (name, synopsis) => {
+    const { stdout } = sealroot([...name.split(' '), '--help']);
+    const [, text = ''] = /\nSYNOPSIS\n(.*?)\n\n/s.exec(stdout) ?? [];
+    expect(text.trim().split(/\s+/).join(' ')).toBe(`sealroot ${name} ${synopsis}`);
   });
 
   it('lists its commands and its version', () => {
@@ -43,12 +56,14 @@ describe('sealroot', () => {
       const { status, stdout, stderr } = sealroot(args);
       expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
       expect(stderr).toMatch(/^NAME\n/);
+      expect(stderr).not.toContain('sealroot: error');
     }
   });
 
   it.each([
     [['nope'], 'cannot run sealroot: unknown command'],
     [['image', 'nope'], 'cannot run sealroot image: unknown command'],
+    [['sael'], "cannot run sealroot: unknown command 'sael' (Did you mean seal?)"],
     [['keygen'], "cannot run sealroot keygen: required option '--out DIR' not specified"],
     [['keygen', '--out'], "cannot run sealroot keygen: option '--out DIR' argument missing"],
     [['keygen', '--out', ''], 'It is empty'],
@@ -57,7 +72,10 @@ describe('sealroot', () => {
     [['keygen', '--out', 'a', '--frobnicate'], "unknown option '--frobnicate'"],
     [['seal', '--repo', 'r', '--key', 'k'], "missing required argument 'REF'"],
     [['seal', '--repo', 'r', 'x', '--key', ''], 'It is empty'],
+    [['seal', '--repo', 'r', 'x', '--key', 'k', '--floor', '1', '--floor', '2'], 'It was given before, as 1'],
     [['image', 'digest'], "missing required argument 'IMAGE'"],
+    [[...DISK, '--pubkey', 'p', '--format', 'vmdk'], 'It must be one of: qcow2, raw'],
+    [DISK, "cannot run sealroot disk create: required option '--pubkey FILE' not specified"],
   ])('%j is a usage error', (args, text) => {
     const { status, stdout, stderr } = sealroot(args);
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });

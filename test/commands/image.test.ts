@@ -1,9 +1,14 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
+  closeSync,
+  constants,
+  createReadStream,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -12,8 +17,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ioctl } from '../../src/adapters/syscalls.ts';
 import { ArchiveRepo } from './archive-repo.ts';
-import { CACHE_HOME, sealroot, sealrootRaw, useCli } from './run-cli.ts';
+import { CACHE_HOME, PROGRAM, sealroot, sealrootRaw, useCli } from './run-cli.ts';
 
 useCli();
 
@@ -22,6 +28,13 @@ const EMPTY_DIGEST = '3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1
 
 /** Of the vectors, whose files nobody has touched for a while. */
 const VECTOR_COMMIT = '76a7b26144caf4962f108093326dd79506af8deab4e887e425865a00949027fb';
+
+/** linux/ioctls.h: file status flag O_NONBLOCK on or off. */
+const FIONBIO = 0x5421;
+
+function dumpOf(lines: readonly string[]): string {
+  return `${['/ 4096 40755 2 0 0 0 0.0 - - -', ...lines].join('\n')}\n`;
+}
 
 let folder: string;
 let repo: ArchiveRepo;
@@ -67,6 +80,21 @@ describe('sealroot image create', () => {
     expect(made()).toEqual(image);
     expect(kept()).toHaveLength(1);
     expect(made()).toEqual(image);
+    // Nobody writes to it, and nobody waits for that.
+    const [name = ''] = kept();
+    rmSync(join(CACHE_HOME, 'sealroot', name));
+    execFileSync('mkfifo', [join(CACHE_HOME, 'sealroot', name)]);
+    expect(made()).toEqual(image);
+    expect(lstatSync(join(CACHE_HOME, 'sealroot', name)).isFile()).toBe(true);
+
+    rmSync(join(CACHE_HOME, 'sealroot'), { recursive: true });
+    writeFileSync(join(CACHE_HOME, 'sealroot'), 'no folder');
+    const argv = ['image', 'create', '--repo', vectors, '--commit', VECTOR_COMMIT, '-'];
+    const unkept = sealrootRaw(argv);
+    expect(unkept).toMatchObject({ status: 0, stdout: image });
+    expect(unkept.stderr).toMatch(
+      /^sealroot: warning: cannot write .*\/sealroot\/digests-[0-9a-f]{16}: EEXIST\n$/,
+    );
   });
 
   it('writes nothing but the image to standard output for -', () => {
@@ -152,6 +180,29 @@ describe('images with SHA-512 digests', () => {
 });
 
 describe('sealroot image dump', () => {
+  it('loses nothing in a pipe that is full and does not block', async () => {
+    // More than a pipe holds.
+    const lines = Array.from({ length: 5000 }, (_, i) => `/${i} 0 100644 1 0 0 0 0.0 - - -`);
+    const made = sealrootRaw(['mkcomposefs', '--from-file', '-', '-'], dumpOf(lines));
+    writeFileSync(image, made.stdout);
+    const whole = sealroot(['image', 'dump', image]).stdout;
+    expect(whole.length).toBeGreaterThan(65536);
+
+    const path = join(folder, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const end = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    const child = spawn(process.execPath, [PROGRAM, 'image', 'dump', image], {
+      stdio: ['ignore', end, 'inherit'],
+    });
+    // Whoever starts a program makes its standard output block; it is the same open file as ours.
+    ioctl(end, FIONBIO, Buffer.from(Int32Array.of(1).buffer), 'unblock the pipe');
+    const reader = createReadStream(path);
+    closeSync(end);
+    const [[status], text] = await Promise.all([once(child, 'exit'), reader.setEncoding('utf8').toArray()]);
+    expect(status).toBe(0);
+    expect(text.join('') === whole).toBe(true);
+  });
+
   it('prints the files of the image, from a file and from standard input', () => {
     create(image);
     const { status, stdout } = sealroot(['image', 'dump', image]);

@@ -78,10 +78,18 @@ describe('loadTrustedKeys()', () => {
     ]);
   });
 
+  it('refuses a policy that is named and not there', () => {
+    expect(() => loadTrustedKeys([keyFile('named', A)], { policy: nowhere })).toThrow(
+      expect.objectContaining({ code: 'file-missing', message: `cannot read ${nowhere}: ENOENT` }),
+    );
+  });
+
   it('reads what is revoked beside each file that is named, and refuses a line that is no key', () => {
     const named = keyFile('with-revoked', A, B);
     keyFile('with-revoked.revoked', B);
     expect(loadTrustedKeys([named]).demands.revoked.map(({ bytes }) => bytes[0])).toEqual([2]);
+    const before = loadTrustedKeys([keyFile('named', A), named]).demands.revoked;
+    expect(before.map(({ bytes }) => bytes[0])).toEqual([2]);
     keyFile('with-revoked.revoked', B, `# ${A}`);
     expect(() => loadTrustedKeys([named])).toThrow(expect.objectContaining({ code: 'revoked-malformed' }));
   });

@@ -4,17 +4,31 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPartitionedImage, MIB, makeExt4, planLayout } from '../../src/adapters/disk-image.ts';
+import { setImmutable } from '../../src/adapters/inode-attributes.ts';
 import { mountImagePart } from '../../src/adapters/mount-namespace.ts';
 import { openSysroot } from '../../src/adapters/sysroot.ts';
 import { adminDeploy } from '../../src/commands/admin-deploy.ts';
 import { adminPlan } from '../../src/commands/admin-plan.ts';
 import { adminStatus } from '../../src/commands/admin-status.ts';
+import { seal } from '../../src/commands/seal.ts';
 import { refused } from '../../src/formats/errors.ts';
+import { sealroot, useCli } from '../commands/run-cli.ts';
 import { makeSealedRepo, REF, type SealedRepo } from './sealed-repo.ts';
+
+useCli();
 
 let sealed: SealedRepo;
 let root: string;
@@ -118,6 +132,22 @@ describe('sealroot admin deploy', () => {
     }
   });
 
+  it('says that it waits for the lock while somebody else has it', async () => {
+    const held = await openSysroot(root, { lock: true });
+    const seen: string[] = [];
+    // Thrown, since nobody would end the wait that follows.
+    const onProgress = (message: string) => {
+      seen.push(message);
+      throw new Error('seen');
+    };
+    try {
+      await expect(adminDeploy({ ...options(), onProgress })).rejects.toThrow('seen');
+      expect(seen).toEqual(['waiting for the lock of the sysroot']);
+    } finally {
+      held.close();
+    }
+  });
+
   it('releases the lock after a refusal', async () => {
     await expect(adminDeploy(options())).rejects.toThrow();
     const again = await openSysroot(root, {
@@ -128,6 +158,57 @@ describe('sealroot admin deploy', () => {
       },
     });
     again.close();
+  });
+});
+
+describe('sealroot admin on the command line', () => {
+  const admin = (...args: string[]) => sealroot(['admin', ...args, '--sysroot', root]);
+  const lines = (signature: string, marks = '') =>
+    [
+      `  debian ${sealed.commit}.0${marks}`,
+      `    signature  ${signature}`,
+      `    digest     ${sealed.digest}`,
+      '    image      missing',
+      '',
+    ].join('\n');
+
+  it('status shows each deployment, whether or not there are keys', () => {
+    const key = readFileSync(sealed.publicKey, 'utf8').trim();
+    execFileSync('ostree', ['admin', `--sysroot=${root}`, 'pin', '0'], { stdio: 'ignore' });
+    try {
+      expect(admin('status', '--pubkey', sealed.publicKey)).toEqual({
+        status: 0,
+        stdout: lines(`valid: ${key}  (${sealed.publicKey}, line 1)`, ' (pinned)'),
+        stderr: '',
+      });
+    } finally {
+      execFileSync('ostree', ['admin', `--sysroot=${root}`, 'pin', '--unpin', '0'], { stdio: 'ignore' });
+    }
+    // Where a boot has recorded keys, this machine's are taken.
+    expect(admin('status')).toEqual({
+      status: 0,
+      stdout: lines('unknown: no keys to judge by'),
+      stderr:
+        'sealroot: warning: cannot verify any commit: no public key is named, and this boot has recorded none in /run/sealroot/keys\n',
+    });
+    const unusable = admin('status', '--pubkey', join(root, 'none'));
+    expect(unusable).toMatchObject({ status: 4, stdout: '' });
+    expect(unusable.stderr).toContain('ENOENT');
+  });
+
+  it('deploy and plan say what to do about a refusal', () => {
+    const { status, stdout, stderr } = admin(
+      ...['deploy', '--os', 'debian', '--pubkey', sealed.otherKey, REF],
+    );
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(
+      new RegExp(
+        `^sealroot: error: cannot verify commit ${sealed.commit}: none of 1 .*\nsealroot: hint: .+\n$`,
+      ),
+    );
+    const plan = admin('plan', sealed.commit, '--pubkey', sealed.publicKey);
+    expect(plan).toMatchObject({ status: 1, stdout: '' });
+    expect(plan.stderr).toContain(`${sealed.commit}.0/.ostree.cfs: missing\nsealroot: hint: `);
   });
 });
 
@@ -212,6 +293,31 @@ describe('sealroot admin status', () => {
     expect(deployments[0]?.signature).toMatchObject({ state: 'refused', code: 'signature-none-valid' });
     expect(deployments[0]?.digest).toBe(sealed.digest);
   });
+
+  it('tells what is wrong with a key file, and judges by its other lines', async () => {
+    const keys = join(sealed.folder, 'some-keys');
+    writeFileSync(keys, `nonsense\n${readFileSync(sealed.publicKey, 'utf8')}`);
+    const { deployments, warnings } = await adminStatus({ sysroot: root, pubkeys: [keys] });
+    expect(warnings).toEqual([expect.stringContaining(`${keys}: cannot use public key in line 1: `)]);
+    expect(deployments[0]?.signature).toMatchObject({ state: 'valid', key: { line: 2 } });
+  });
+
+  it('tells a commit that is not there any more', async () => {
+    const object = join(
+      root,
+      'ostree/repo/objects',
+      sealed.commit.slice(0, 2),
+      `${sealed.commit.slice(2)}.commit`,
+    );
+    renameSync(object, `${object}.away`);
+    try {
+      const { deployments } = await adminStatus({ sysroot: root, pubkeys: [sealed.publicKey] });
+      expect(deployments[0]?.signature).toMatchObject({ state: 'refused', code: 'commit-missing' });
+      expect(deployments[0]).not.toHaveProperty('digest');
+    } finally {
+      renameSync(`${object}.away`, object);
+    }
+  });
 });
 
 describe('sealroot admin plan', () => {
@@ -235,5 +341,71 @@ describe('sealroot admin plan', () => {
         message: `cannot plan the boot of ${name}: there is no such deployment`,
       });
     }
+  });
+});
+
+describe('an image without fs-verity', () => {
+  it.each([
+    ['file', 'no-verity', 'image-verity-missing'],
+    ['link', 'unreadable', 'image-unreadable'],
+  ])('that is a %s is %s, and nothing that would be mounted', async (kind, image, code) => {
+    const deployment = join(root, `ostree/deploy/debian/deploy/${sealed.commit}.0`);
+    const path = join(deployment, '.ostree.cfs');
+    setImmutable(deployment, false);
+    if (kind === 'file') writeFileSync(path, 'an image');
+    else symlinkSync('usr/lib/os-release', path);
+    try {
+      const pubkeys = [sealed.publicKey];
+      const { deployments } = await adminStatus({ sysroot: root, pubkeys });
+      expect(deployments[0]?.image).toBe(image);
+      await expect(adminPlan({ sysroot: root, deployment: sealed.commit, pubkeys })).rejects.toMatchObject({
+        kind: 'refused',
+        code,
+      });
+    } finally {
+      rmSync(path);
+    }
+  });
+});
+
+describe('beside a deployed commit that sets a floor', () => {
+  const pubkeys = () => [sealed.publicKey];
+
+  beforeAll(async () => {
+    for (const ref of ['os/plain', 'os/floor']) {
+      const source = [`--branch=${ref}`, `--tree=ref=${REF}`, '--timestamp=@4000000000', `--subject=${ref}`];
+      execFileSync('ostree', [`--repo=${sealed.repo}`, 'commit', '--bootable', ...source], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+      if (ref === 'os/floor') {
+        await seal({ repo: sealed.repo, ref, keys: [sealed.secretKey], floor: 4_000_000_000n });
+      }
+      // What is not booted would have to go for the new one.
+      execFileSync('ostree', ['admin', `--sysroot=${root}`, 'pin', '0'], { stdio: 'ignore' });
+      const sysroot = await openSysroot(root, { lock: true });
+      sysroot.pullLocal(sealed.repo, ref);
+      const checksum = sysroot.resolveRev(ref);
+      sysroot.deploy({ os: 'debian', checksum, refspec: ref, kernelArguments: undefined });
+      sysroot.close();
+    }
+  });
+
+  it('an older one is not deployed', async () => {
+    await expect(
+      adminDeploy({ sysroot: root, os: 'debian', refspec: REF, pubkeys: pubkeys() }),
+    ).rejects.toMatchObject({ kind: 'refused', code: 'commit-below-floor' });
+  });
+
+  it('status and plan say so, and what an unsealed one lacks', async () => {
+    const { deployments } = await adminStatus({ sysroot: root, pubkeys: pubkeys() });
+    const states = new Map(deployments.map(({ refspec, ...one }) => [refspec, one]));
+    expect(states.get('os/floor')?.signature.state).toBe('valid');
+    expect(states.get(REF)?.signature).toMatchObject({ state: 'refused', code: 'commit-below-floor' });
+    expect(states.get(REF)?.digest).toBe(sealed.digest);
+    expect(states.get('os/plain')?.signature).toMatchObject({ state: 'refused', code: 'commitmeta-missing' });
+    expect(states.get('os/plain')).not.toHaveProperty('digest');
+    await expect(
+      adminPlan({ sysroot: root, deployment: sealed.commit, pubkeys: pubkeys() }),
+    ).rejects.toMatchObject({ code: 'commit-below-floor' });
   });
 });

@@ -56,7 +56,7 @@ export function formatVerityDigest(digest: Uint8Array, parameters = USUAL_VERITY
 /** Also bare hex, for blocks of 4096 bytes. Throws `digest-malformed`, `hex-malformed`. */
 export function parseVerityDigest(text: string): { digest: Uint8Array } & VerityParameters {
   const colon = text.indexOf(':');
-  const digest = parseHex(text.slice(colon + 1), 'digest');
+  const digest = parseHex(text.slice(colon + 1), `digest "${printable(text)}"`);
   const algorithm = algorithmOfDigest(digest);
   for (let log2 = MIN_LOG2_BLOCK_SIZE; algorithm !== undefined && log2 <= MAX_LOG2_BLOCK_SIZE; log2++) {
     const parameters: VerityParameters = { algorithm, blockSize: 2 ** log2 };

@@ -2,6 +2,14 @@
 
 import { ascii, type ByteString, toByteString } from '../src/formats/encoding.ts';
 import { systemError } from '../src/formats/errors.ts';
+import {
+  encodeLoopConfig,
+  LO_FLAGS_AUTOCLEAR,
+  LO_FLAGS_READ_ONLY,
+  LOOP_ATTEMPTS,
+  LOOP_CONFIGURE,
+  LOOP_CTL_GET_FREE,
+} from '../src/formats/linux.ts';
 import { type MeasuredImage, readable } from './image.ts';
 import * as sys from './sys.ts';
 
@@ -87,28 +95,13 @@ function kernelMessages(context: sys.Descriptor): string {
   return found.join(', ');
 }
 
-/** linux/loop.h. */
-const LOOP_CTL_GET_FREE = 0x4c82;
-const LOOP_CONFIGURE = 0x4c0a;
-/** struct loop_config: u32 fd, u32 block_size, struct loop_info64 (232 bytes), u64 reserved[8]. */
-const LOOP_CONFIG_BYTES = 304;
-/** lo_flags, at offset 52 of struct loop_info64. */
-const LOOP_CONFIG_FLAGS = 8 + 52;
-const LO_FLAGS_READ_ONLY = 1;
-const LO_FLAGS_AUTOCLEAR = 4;
-/** Somebody else may take the device between asking for it and configuring it. */
-const LOOP_ATTEMPTS = 16;
-
 function attachLoopDevice(image: MeasuredImage): { fd: sys.Descriptor; path: ByteString } {
   const control = sys.open(ascii('/dev/loop-control'), sys.O_RDWR);
   for (let attempt = 0; attempt < LOOP_ATTEMPTS; attempt++) {
     const number = sys.ioctl(control, LOOP_CTL_GET_FREE, 0, 'find a free loop device');
     const path = ascii(`/dev/loop${number}`);
     const fd = sys.open(path, sys.O_RDONLY);
-    const config = new Uint8Array(LOOP_CONFIG_BYTES);
-    const view = new DataView(config.buffer);
-    view.setUint32(0, image.fd, true);
-    view.setUint32(LOOP_CONFIG_FLAGS, LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR, true);
+    const config = encodeLoopConfig(image.fd, LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR);
     try {
       sys.ioctl(fd, LOOP_CONFIGURE, config, `configure ${path} for ${image.name}`);
       sys.close(control);

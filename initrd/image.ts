@@ -3,13 +3,12 @@
 import { equalBytes } from '../src/formats/bytes.ts';
 import { ascii, hex } from '../src/formats/encoding.ts';
 import { refused } from '../src/formats/errors.ts';
+import { FS_IOC_MEASURE_VERITY } from '../src/formats/linux.ts';
 import { type OpenDirectory, openRegular } from './files.ts';
 import * as sys from './sys.ts';
 
 const IMAGE_NAME = ascii('.ostree.cfs');
 
-/** _IOWR('f', 134, struct fsverity_digest) of linux/fsverity.h. */
-const FS_IOC_MEASURE_VERITY = 0xc0046686;
 const FS_VERITY_HASH_ALG_SHA256 = 1;
 const SHA256_BYTES = 32;
 /** struct fsverity_digest: u16 digest_algorithm, u16 digest_size, digest. Room for the longest, SHA-512. */

@@ -1,6 +1,7 @@
 /**
- * The system calls, one typed function each: this is the only file that lays out the kernel's structures and that
- * hands buffers to it. Every failure becomes a KernelError that names operation, object and errno.
+ * The system calls, one typed function each: this is the only file that hands buffers to the kernel, and that lays out
+ * its structures unless src/formats/linux.ts does. Every failure becomes a KernelError that names operation, object and
+ * errno.
  *
  * Structures follow the kernel's include/uapi; offsets are in bytes, integers little endian. Paths are byte strings.
  */
@@ -8,6 +9,18 @@
 /// <reference path="./runtime/sys.d.ts" />
 import { type ByteString, fromByteString, printable, toByteString } from '../src/formats/encoding.ts';
 import type { Hasher } from '../src/formats/hasher.ts';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD as AT_FDCWD_NUMBER,
+  AT_SYMLINK_NOFOLLOW,
+  FSCONFIG_CMD_CREATE,
+  FSCONFIG_SET_FLAG,
+  FSCONFIG_SET_STRING,
+  FSMOUNT_CLOEXEC,
+  FSOPEN_CLOEXEC,
+  MOUNT_ATTR_RDONLY,
+  MOVE_MOUNT_F_EMPTY_PATH,
+} from '../src/formats/linux.ts';
 import { S_IFMT } from '../src/formats/tree.ts';
 import { ENOENT, KernelError } from './errno.ts';
 
@@ -18,7 +31,7 @@ export { errnoOf, KernelError } from './errno.ts';
 /** An open file, by the kernel's number. */
 export type Descriptor = number & { readonly descriptor: unique symbol };
 
-export const AT_FDCWD = -100 as Descriptor;
+export const AT_FDCWD = AT_FDCWD_NUMBER as Descriptor;
 export const STDOUT = 1 as Descriptor;
 export const STDERR = 2 as Descriptor;
 
@@ -39,8 +52,6 @@ export const RESOLVE_NO_SYMLINKS = 0x04;
 export const RESOLVE_BENEATH = 0x08;
 export const RESOLVE_IN_ROOT = 0x10;
 
-const AT_SYMLINK_NOFOLLOW = 0x100;
-const AT_EMPTY_PATH = 0x1000;
 const AT_RECURSIVE = 0x8000;
 
 type Argument = number | Uint8Array | null;
@@ -275,13 +286,6 @@ export function ioctl(
   return call(action, sys.nr.ioctl, fd, request, argument);
 }
 
-const FSOPEN_CLOEXEC = 1;
-const FSCONFIG_SET_FLAG = 0;
-const FSCONFIG_SET_STRING = 1;
-const FSCONFIG_CMD_CREATE = 6;
-const FSMOUNT_CLOEXEC = 1;
-const MOUNT_ATTR_RDONLY = 1;
-
 export function openFileSystem(type: ByteString): Descriptor {
   return call(`open file system ${type}`, sys.nr.fsopen, cstring(type), FSOPEN_CLOEXEC) as Descriptor;
 }
@@ -310,7 +314,6 @@ export function cloneMount(fd: Descriptor, name: string): Descriptor {
   return call(`clone the mount of ${name}`, sys.nr.open_tree, fd, cstring(''), flags) as Descriptor;
 }
 
-const MOVE_MOUNT_F_EMPTY_PATH = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 
 /** Attaches a mount at a path, or at the very directory that a descriptor holds. Links in the path are not followed at its end. */

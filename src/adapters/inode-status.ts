@@ -4,6 +4,7 @@
  */
 
 import type { ByteString } from '../formats/encoding.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../formats/linux.ts';
 import { libcFunction } from './libc.ts';
 import { check, cString } from './syscalls.ts';
 
@@ -11,9 +12,6 @@ const statx = libcFunction(
   'int statx(int dirfd, const void *path, int flags, unsigned int mask, _Out_ void *status)',
 );
 
-const AT_FDCWD = -100;
-const AT_SYMLINK_NOFOLLOW = 0x100;
-const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS = 0x7ff;
 const STATX_BYTES = 256;
 

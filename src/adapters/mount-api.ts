@@ -4,6 +4,17 @@
  */
 
 import { type ByteString, printable } from '../formats/encoding.ts';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  FSCONFIG_CMD_CREATE,
+  FSCONFIG_SET_FLAG,
+  FSCONFIG_SET_STRING,
+  FSMOUNT_CLOEXEC,
+  FSOPEN_CLOEXEC,
+  MOUNT_ATTR_RDONLY,
+  MOVE_MOUNT_F_EMPTY_PATH,
+} from '../formats/linux.ts';
 import { libcFunction } from './libc.ts';
 import { check, cString } from './syscalls.ts';
 
@@ -28,16 +39,7 @@ const syscall = {
 };
 
 const EMPTY = '' as ByteString;
-const AT_FDCWD = -100;
-const AT_EMPTY_PATH = 0x1000;
-const FSOPEN_CLOEXEC = 1;
-const FSCONFIG_SET_FLAG = 0;
-const FSCONFIG_SET_STRING = 1;
-const FSCONFIG_CMD_CREATE = 6;
-const FSMOUNT_CLOEXEC = 1;
-const MOUNT_ATTR_RDONLY = 1;
 const MOUNT_ATTR_IDMAP = 0x100000;
-const MOVE_MOUNT_F_EMPTY_PATH = 4;
 
 /** A context for a new file system of this type; the caller closes it. */
 export function openFileSystem(type: ByteString): number {

@@ -16,10 +16,10 @@ import {
   type VerityParameters,
   verityDescriptor,
 } from '../formats/fsverity.ts';
+import { FS_IOC_MEASURE_VERITY } from '../formats/linux.ts';
 import { ioctl, SystemCallError } from './syscalls.ts';
 
 const FS_IOC_ENABLE_VERITY = 0x40806685;
-const FS_IOC_MEASURE_VERITY = 0xc0046686;
 const ENABLE_ARGUMENT_BYTES = 128;
 const MAX_DIGEST_BYTES = 64;
 

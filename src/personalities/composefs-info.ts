@@ -11,7 +11,7 @@ import { readImage } from '../formats/erofs-read.ts';
 import { SealrootError } from '../formats/errors.ts';
 import { resolveHardlink, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type TreeNode } from '../formats/tree.ts';
 import { type Grammar, parseArguments } from './getopt.ts';
-import type { Call } from './tool.ts';
+import { type Call, withReason } from './tool.ts';
 
 const GRAMMAR: Grammar = {
   short: '',
@@ -101,12 +101,11 @@ const O_PATH = 0x200000;
 /** The descriptor of the folder, which has to exist for every command that is given one. Without: standard input. */
 function basedirOf(call: Call, basedir: ByteString | undefined): number {
   if (basedir === undefined) return 0;
-  try {
-    return reading(basedir, () => openSync(pathBuffer(basedir), constants.O_DIRECTORY | O_PATH));
-  } catch (error) {
-    if (!(error instanceof SourceError)) throw error;
-    return call.fail(`Can't open basedir \`${basedir}\`\n: ${errnoText(error.errno)}`);
-  }
+  return withReason(
+    call,
+    () => `Can't open basedir \`${basedir}\`\n`,
+    () => reading(basedir, () => openSync(pathBuffer(basedir), constants.O_DIRECTORY | O_PATH)),
+  );
 }
 
 function loadImage(call: Call, file: ByteString): TreeNode {
@@ -123,12 +122,11 @@ function loadImage(call: Call, file: ByteString): TreeNode {
 }
 
 function open(call: Call, file: ByteString): number {
-  try {
-    return openForReading(file);
-  } catch (error) {
-    if (!(error instanceof SourceError)) throw error;
-    return call.fail(`Failed to open '${file}': ${errnoText(error.errno)}`);
-  }
+  return withReason(
+    call,
+    () => `Failed to open '${file}'`,
+    () => openForReading(file),
+  );
 }
 
 /**

@@ -26,7 +26,7 @@ import { type ImageOptions, writeImage } from '../formats/erofs-write.ts';
 import { USUAL_VERITY, VERITY_ALGORITHMS, type VerityAlgorithm, verityDigest } from '../formats/fsverity.ts';
 import { S_IFDIR, S_IFMT, type TreeNode, validateTree } from '../formats/tree.ts';
 import { type Grammar, parseArguments } from './getopt.ts';
-import type { Call } from './tool.ts';
+import { type Call, withReason } from './tool.ts';
 
 /** Files that are known and not read yet. */
 const SLOTS = 4096;
@@ -161,16 +161,6 @@ function operands(
     call.exit(`Cannot specify destination path with --print-digest-only\n${usage(call.name)}`);
   }
   return [source, image];
-}
-
-/** Runs `action`; what the system says against it is reported as err(3) does. */
-function withReason<T>(call: Call, describe: (path: ByteString) => string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    if (!(error instanceof SourceError)) throw error;
-    return call.fail(`${describe(error.path)}: ${errnoText(error.errno)}`);
-  }
 }
 
 function destination(call: Call, image: ByteString): OutputFile {

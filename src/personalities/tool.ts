@@ -1,5 +1,7 @@
 /** How a tool of composefs ends and what it says, which is collected until then. */
 
+import { SourceError } from '../adapters/directory-source.ts';
+import { errnoText } from '../adapters/error-text.ts';
 import type { Progress } from '../adapters/progress.ts';
 import { type ByteString, fromByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
@@ -46,6 +48,16 @@ export class Call {
   /** As errx(3): with the program's name before and a newline after. */
   fail(text: string): never {
     this.exit(`${this.name}: ${text}\n`);
+  }
+}
+
+/** Runs `action`; what the system says against it is reported as err(3) does. */
+export function withReason<T>(call: Call, describe: (path: ByteString) => string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    return call.fail(`${describe(error.path)}: ${errnoText(error.errno)}`);
   }
 }
 

@@ -13,7 +13,6 @@ import {
   VERITY_ALGORITHMS,
   type VerityAlgorithm,
 } from './formats/fsverity.ts';
-
 import {
   IMAGE_CHECK_PAGE,
   IMAGE_CREATE_PAGE,

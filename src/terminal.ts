@@ -1,6 +1,7 @@
 /** What a person or a script gets to see: standard output, warnings, progress. */
 
 import { writeSync } from 'node:fs';
+import { whenReady } from './adapters/non-blocking.ts';
 import { createProgress } from './adapters/progress.ts';
 import { systemError } from './formats/errors.ts';
 
@@ -12,12 +13,10 @@ export function print(text: string | Uint8Array): void {
   const bytes = typeof text === 'string' ? Buffer.from(text) : text;
   for (let at = 0; at < bytes.length; ) {
     try {
-      at += writeSync(1, bytes, at);
+      at += whenReady(() => writeSync(1, bytes, at));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // A pipe that somebody made non-blocking is full: wait for the reader.
-      if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
-      else throw systemError('output-failed', `cannot write standard output: ${code}`);
+      throw systemError('output-failed', `cannot write standard output: ${code}`);
     }
   }
 }

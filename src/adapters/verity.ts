@@ -180,7 +180,7 @@ export class VerityComputer {
       const want = Math.min(size - at, READ_BYTES);
       fill(want, at);
       at += want;
-      this.#input.fill(0, want, Math.ceil(want / blockSize) * blockSize);
+      this.#input.fill(0, want, roundUp(want, blockSize));
       for (let i = 0; i * blockSize < want; i++, index++) {
         this.#hashInto(this.#blocks[i] as Uint8Array, leaves, index);
       }

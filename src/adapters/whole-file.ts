@@ -4,6 +4,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { ByteString } from '../formats/encoding.ts';
 import { badInput } from '../formats/errors.ts';
 import { pathBuffer, reading } from './directory-source.ts';
+import { whenReady } from './non-blocking.ts';
 
 /** What an image or a dump may have: those of a system with a million files have some 300 MiB. */
 const MAX_BYTES = 512 * 1024 * 1024;
@@ -14,7 +15,7 @@ export function readWhole(fd: number, name: ByteString): Uint8Array {
     const { size } = fstatSync(fd);
     let out = Buffer.allocUnsafe(size + 4096);
     for (let length = 0; ; ) {
-      const count = readSome(fd, out, length);
+      const count = whenReady(() => readSync(fd, out, length, out.length - length, null));
       if (count === 0) return out.subarray(0, length);
       length += count;
       if (length > MAX_BYTES) {
@@ -23,18 +24,6 @@ export function readWhole(fd: number, name: ByteString): Uint8Array {
       if (length === out.length) out = Buffer.concat([out, Buffer.allocUnsafe(2 * length)]);
     }
   });
-}
-
-/** Somebody may have made standard input non-blocking: wait for the writer then. */
-function readSome(fd: number, out: Buffer, at: number): number {
-  for (;;) {
-    try {
-      return readSync(fd, out, at, out.length - at, null);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
-    }
-  }
 }
 
 /** Opens for reading, as open(2) does it: links are followed, pipes waited for. Throws SourceError. */

@@ -5,7 +5,7 @@
  * both gates comes out the same, byte for byte, when what was read is written again; the fuzzer holds it to that.
  */
 
-import { equalBytes } from './bytes.ts';
+import { equalBytes, roundUp } from './bytes.ts';
 import { checkPlaces } from './composefs-places.ts';
 import { checkXattrs, readSharedTable } from './composefs-xattrs.ts';
 import { printable } from './encoding.ts';
@@ -29,10 +29,10 @@ export function checkComposefs(image: ErofsImage): void {
   checkRootWhiteouts(image);
   if (!image.complete) return;
   const order = inodeOrder(image);
-  const inodesEnd = Math.ceil(endOf(order.at(-1) as ErofsInode) / SLOT_SIZE) * SLOT_SIZE;
+  const inodesEnd = roundUp(endOf(order.at(-1) as ErofsInode), SLOT_SIZE);
   const table = readSharedTable(image, inodesEnd);
   checkXattrs(image, order, table);
-  const dataStart = Math.ceil(table.end / BLOCK_SIZE) * BLOCK_SIZE;
+  const dataStart = roundUp(table.end, BLOCK_SIZE);
   requireZeros(image, table.end, dataStart, 'between xattrs and data');
   const end = checkPlaces(image, order, dataStart);
   checkSuperblock(image, order, inodesEnd, end);

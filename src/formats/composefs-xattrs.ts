@@ -262,12 +262,7 @@ class XattrCheck {
     const { bytes, view } = this.#image;
     const size = entrySize(view, a);
     const otherSize = entrySize(view, b);
-    if (size !== otherSize) return size - otherSize;
-    for (let i = 0; i < size; i++) {
-      const difference = (bytes[a + i] ?? 0) - (bytes[b + i] ?? 0);
-      if (difference !== 0) return difference;
-    }
-    return 0;
+    return size === otherSize ? compareRange(bytes, a, size, b, size) : size - otherSize;
   }
 }
 

@@ -188,9 +188,10 @@ function parseLink(parser: Parser, mode: number, fields: readonly string[]): Tre
   if ((mode & S_IFMT) === S_IFDIR) throw malformed(parser, 'mode', 'makes a hard link of a directory');
   const target = optional(parser, fields[PAYLOAD], 'link target');
   if (target === undefined) throw malformed(parser, 'payload', 'is missing in a hard link');
-  const owner = { mode, uid: 0, gid: 0 };
   const node = newNode({
-    ...owner,
+    mode,
+    uid: 0,
+    gid: 0,
     rdev: 0,
     nlink: 1,
     size: 0,

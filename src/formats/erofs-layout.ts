@@ -3,6 +3,7 @@
  * Sources: the kernel's fs/erofs/erofs_fs.h and the layout that libcomposefs 1.0.8 writes. Little endian throughout.
  */
 
+import { roundUp } from './bytes.ts';
 import type { ByteString } from './encoding.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './tree.ts';
 
@@ -152,17 +153,13 @@ export function placeInode(isLink: boolean, start: number, head: number, tail: n
   if (isLink) {
     const end = start + head + tail;
     const crosses = Math.floor(start / BLOCK_SIZE) !== Math.floor((end - 1) / BLOCK_SIZE);
-    return { offset: crosses ? nextBlock(start) : start, moved: head + tail >= BLOCK_SIZE };
+    return { offset: crosses ? roundUp(start, BLOCK_SIZE) : start, moved: head + tail >= BLOCK_SIZE };
   }
   const left = BLOCK_SIZE - ((start + head) % BLOCK_SIZE);
   if (left >= tail) return { offset: start, moved: false };
-  const padding = Math.ceil(left / SLOT_SIZE) * SLOT_SIZE;
+  const padding = roundUp(left, SLOT_SIZE);
   const fits = tail <= BLOCK_SIZE - ((start + head + padding) % BLOCK_SIZE);
-  return { offset: fits ? start + padding : nextBlock(start), moved: !fits };
-}
-
-function nextBlock(offset: number): number {
-  return Math.ceil(offset / BLOCK_SIZE) * BLOCK_SIZE;
+  return { offset: fits ? start + padding : roundUp(start, BLOCK_SIZE), moved: !fits };
 }
 
 /** The dirent's file type; 0 (EROFS_FT_UNKNOWN) for a mode that no node has. */

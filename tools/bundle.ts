@@ -3,8 +3,10 @@
  * reads what is in one file only. node-gtk and koffi are native and stay packages.
  */
 
+import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
 import { build, type Plugin } from 'esbuild';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -14,7 +16,6 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   sealroot: 'src/main.ts',
   'command-line': 'src/command-line.ts',
   'composefs-tools': 'src/composefs-tools.ts',
-  'file-reader': 'src/file-reader.ts',
 };
 
 /** What a program imports when it runs is a program, too, if it is one; else it becomes part of the importing one. */
@@ -61,4 +62,15 @@ export async function bundleProgram(folder: string): Promise<void> {
     logLevel: 'warning',
   });
   chmodSync(join(folder, 'sealroot.js'), 0o755);
+  await compileFileReader(folder);
+}
+
+/** The one native part of our own: the threads of adapters/file-ring.ts. */
+export async function compileFileReader(folder: string): Promise<string> {
+  const library = join(folder, 'file-reader.so');
+  const source = 'src/adapters/native/file-reader.c';
+  const language = ['-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror'];
+  const target = ['-O2', '-fPIC', '-shared', '-pthread', '-s'];
+  await promisify(execFile)('gcc', [...language, ...target, '-o', library, source, '-lz'], { cwd: ROOT });
+  return library;
 }

@@ -208,7 +208,7 @@ function packagesFor(
 function sourcesHash(): string {
   const hash = createHash('sha256');
   const sources = readdirSync(path.join(PROJECT_ROOT, 'src'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => /\.[ct]s?$/.test(name))
     .sort()
     .map((name) => `src/${name}`);
   for (const name of [...sources, 'package.json', 'tools/bundle.ts', 'tools/device-package.ts']) {

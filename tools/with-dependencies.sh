@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="build-essential python3 pkg-config libgirepository1.0-dev libcairo2-dev gir1.2-glib-2.0 gir1.2-ostree-1.0
-ostree musl-tools qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring busybox-static cpio zstd xz-utils
+ostree zlib1g-dev musl-tools qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring busybox-static cpio zstd xz-utils
 libcap2-bin e2fsprogs dosfstools mtools fdisk util-linux shellcheck"
 
 fail() {

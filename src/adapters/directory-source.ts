@@ -8,7 +8,6 @@ import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } f
 import { ascii, type ByteString, hex, printable } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import {
-  NO_XATTRS,
   newNode,
   S_IFBLK,
   S_IFCHR,
@@ -20,7 +19,6 @@ import {
 } from '../formats/tree.ts';
 import { errnoOf } from './error-text.ts';
 import { type InodeStatus, identityOf, inodeStatus, STAMP_BYTES } from './inode-status.ts';
-import type { StoredFile } from './object-file.ts';
 import { getXattr, listXattrs } from './syscalls.ts';
 import type { VerityComputer } from './verity.ts';
 
@@ -168,11 +166,8 @@ function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
   return children;
 }
 
-/** Reads a file by its job's name, see fileJob. */
-export type NamedFileReader = (name: ByteString) => StoredFile;
-
-/** Gives the file's node its content, or the digest and path of its object. */
-export function readContent(file: SourceFile, read: NamedFileReader): void {
+/** Gives the file's node its content, or the digest and path of its object; `digestOf` reads a file by its job. */
+export function readContent(file: SourceFile, digestOf: (job: ByteString) => Uint8Array): void {
   const { path, node, status } = file;
   if (node.size <= MAX_INLINE_BYTES) {
     withUnchanged(path, status.stamp, (fd) => {
@@ -180,8 +175,8 @@ export function readContent(file: SourceFile, read: NamedFileReader): void {
     });
     return;
   }
-  node.digest = read(fileJob(file)).digest;
-  node.payload = node.digest === undefined ? undefined : objectPath(node.digest);
+  node.digest = digestOf(fileJob(file));
+  node.payload = objectPath(node.digest);
 }
 
 /** What a reader has to know of a file: the stamp of its inode, and its path. */
@@ -189,14 +184,13 @@ export function fileJob({ path, status }: SourceFile): ByteString {
   return (status.stamp + path) as ByteString;
 }
 
-/** Digest and size of a file; of a node, the scan knows the rest. Throws when the inode is not, or is no more, that of the stamp. */
-export function readNamedFile(name: ByteString, computer: VerityComputer): StoredFile {
-  const stamp = name.slice(0, STAMP_BYTES) as ByteString;
-  const path = name.slice(STAMP_BYTES) as ByteString;
-  return withUnchanged(path, stamp, (fd, { mode, uid, gid, size }) => {
-    const digest = computer.ofDescriptor(fd, size, `"${printable(path)}"`);
-    return { mode, uid, gid, size, xattrs: NO_XATTRS, digest };
-  });
+/** The digest of a file by its job. Throws when the inode is not, or is no more, that of the stamp. */
+export function digestOfJob(job: ByteString, computer: VerityComputer): Uint8Array {
+  const stamp = job.slice(0, STAMP_BYTES) as ByteString;
+  const path = job.slice(STAMP_BYTES) as ByteString;
+  return withUnchanged(path, stamp, (fd, { size }) =>
+    computer.ofDescriptor(fd, size, `"${printable(path)}"`),
+  );
 }
 
 /** The name of an object in a composefs object store, below its folder. */

@@ -68,8 +68,9 @@ export function readDescriptor(fd: number, file: string, max: number): Uint8Arra
   try {
     for (;;) {
       const count = readSync(fd, out, length, out.length - length, null);
-      if (count === 0) return out.subarray(0, length);
       length += count;
+      // A file of that size has ended where it says, unless it has grown: then the byte more was read, too.
+      if (count === 0 || (length === status.size && length > 0)) return out.subarray(0, length);
       if (length > max) throw tooLarge(file, length, max);
       if (length === out.length) {
         const larger = new Uint8Array(Math.min(max + 1, Math.max(4096, 2 * length)));

@@ -1,15 +1,16 @@
 /**
- * Functions of the C library, through koffi: a prebuilt addon that needs no compiler. It is loaded by the first call,
- * since that takes longer than many a command, and most commands need none of them.
+ * Functions of the C library and of libraries of our own, through koffi: a prebuilt addon that needs no compiler. It is
+ * loaded by the first call, since that takes longer than many a command, and most commands need none of them.
  */
 
 import { createRequire } from 'node:module';
 import type KoffiModule from 'koffi';
 
 type Koffi = typeof KoffiModule;
-type Library = ReturnType<Koffi['load']>;
 
-let loaded: { koffi: Koffi; libc: Library; errnoNames: ReadonlyMap<number, string> } | undefined;
+let loaded:
+  | { koffi: Koffi; libc: ReturnType<Koffi['load']>; errnoNames: ReadonlyMap<number, string> }
+  | undefined;
 
 function load(): NonNullable<typeof loaded> {
   if (loaded === undefined) {
@@ -20,7 +21,10 @@ function load(): NonNullable<typeof loaded> {
   return loaded;
 }
 
-type Argument = number | bigint | Uint8Array | null;
+/** Of memory that is C's; null for none. */
+export type Pointer = { readonly koffiPointer: never } | null;
+
+type Argument = number | bigint | Uint8Array | Pointer;
 
 /**
  * The function of this prototype, in koffi's notation. A Uint8Array is passed as a pointer to its bytes; what the
@@ -31,6 +35,29 @@ export function libcFunction<T = number | bigint>(prototype: string): (...args: 
   return (...args) => {
     bound ??= load().libc.func(prototype);
     return bound(...args);
+  };
+}
+
+export interface Library<Name extends string> {
+  readonly functions: Readonly<Record<Name, (...args: readonly Argument[]) => unknown>>;
+  /** The memory at `pointer`, not a copy. Whoever owns it must leave it where it is. */
+  view(pointer: Pointer, bytes: number): ArrayBuffer;
+}
+
+/** A library at a path, with those of its functions that have a prototype in koffi's notation. */
+export function loadLibrary<Name extends string>(
+  path: string,
+  prototypes: Readonly<Record<Name, string>>,
+): Library<Name> {
+  const { koffi } = load();
+  const library = koffi.load(path);
+  const bound = Object.entries<string>(prototypes).map(([name, prototype]) => [
+    name,
+    library.func(prototype),
+  ]);
+  return {
+    functions: Object.fromEntries(bound) as Library<Name>['functions'],
+    view: (pointer, bytes) => koffi.view(pointer, bytes),
   };
 }
 

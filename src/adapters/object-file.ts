@@ -4,8 +4,9 @@
  */
 
 import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { endianness } from 'node:os';
 import { inflateRawSync } from 'node:zlib';
-import { ascii, type ByteString, toByteString } from '../formats/encoding.ts';
+import { ascii, type ByteString, fromByteString, toByteString } from '../formats/encoding.ts';
 import { badInput, type SealrootError } from '../formats/errors.ts';
 import { USUAL_VERITY, type VerityAlgorithm } from '../formats/fsverity.ts';
 import type { OstreeFile } from '../formats/ostree-tree.ts';
@@ -15,7 +16,8 @@ import {
   parseArchiveHeader,
   parseOstreeMeta,
 } from '../formats/ostree-tree-objects.ts';
-import { S_IFLNK, S_IFMT } from '../formats/tree.ts';
+import { NO_XATTRS, S_IFLNK, S_IFMT } from '../formats/tree.ts';
+import type { FileRingOptions, ReadFile } from './file-ring.ts';
 import { fileError } from './files.ts';
 import { getXattr, listXattrs, pathBytes, type XattrPlace } from './syscalls.ts';
 import { type MerkleTree, measureVerity, VerityComputer } from './verity.ts';
@@ -31,7 +33,7 @@ export type Digests = 'compute' | 'measure-first' | 'none';
 /** What the image needs to know of a file object. */
 export interface StoredFile extends OstreeFile {
   /** With `keepTrees`, of files whose digest was computed. */
-  readonly tree?: MerkleTree;
+  readonly tree?: MerkleTree | undefined;
 }
 
 const MAX_TARGET_BYTES = 4096;
@@ -50,6 +52,9 @@ export interface ObjectFileOptions {
 export class ObjectFileReader {
   readonly #options: ObjectFileOptions;
   readonly #computer: VerityComputer;
+  /** By what was read: most objects of a repository have the same owner, mode and xattrs as some other. */
+  readonly #owners = new Map<ByteString, Ownership>();
+  readonly #xattrs = new Map<ByteString, Ownership['xattrs']>();
 
   constructor(options: ObjectFileOptions) {
     this.#options = options;
@@ -72,6 +77,41 @@ export class ObjectFileReader {
       return this.#opened(fd, file);
     } finally {
       closeSync(fd);
+    }
+  }
+
+  /** How a FileRing reads such objects. */
+  get ringSource(): FileRingOptions['source'] {
+    const { mode, withXattrs } = this.#options;
+    return mode === 'bare' && !withXattrs ? 'bare-no-xattrs' : mode;
+  }
+
+  /** What `read` would return of an object that a FileRing has read. */
+  fromRing({ size, target, digest, tree, ...inode }: ReadFile, file: string): StoredFile {
+    if (this.#options.mode === 'archive') {
+      const { contentOffset: _, ...header } = parseArchiveHeader(fromByteString(inode.attributes), file);
+      return { ...header, digest, tree };
+    }
+    const { mode, uid, gid, xattrs } = this.#ownerFromRing(inode, file);
+    return { mode, uid, gid, xattrs, size: target === undefined ? size : 0, target, digest, tree };
+  }
+
+  #ownerFromRing(inode: Pick<ReadFile, 'mode' | 'uid' | 'gid' | 'attributes'>, file: string): Ownership {
+    const { mode, uid, gid, attributes } = inode;
+    switch (this.#options.mode) {
+      case 'bare-user': {
+        let owner = this.#owners.get(attributes);
+        owner ??= parseOstreeMeta(fromByteString(attributes), `${OSTREE_META} of ${file}`);
+        this.#owners.set(attributes, owner);
+        return owner;
+      }
+      case 'bare-user-only':
+        return { mode, uid: 0, gid: 0, xattrs: NO_XATTRS };
+      default: {
+        const xattrs = this.#xattrs.get(attributes) ?? xattrsFromRing(fromByteString(attributes));
+        this.#xattrs.set(attributes, xattrs);
+        return { mode, uid, gid, xattrs };
+      }
     }
   }
 
@@ -141,6 +181,20 @@ export class ObjectFileReader {
       ? { ...file, digest, tree: this.#computer.merkleTree() }
       : { ...file, digest };
   }
+}
+
+/** See ReadFile.attributes. */
+function xattrsFromRing(bytes: Uint8Array): Ownership['xattrs'] {
+  const xattrs = new Map<ByteString, Uint8Array>();
+  const view = new DataView(bytes.buffer);
+  const littleEndian = endianness() === 'LE';
+  for (let at = 0; at < bytes.length; ) {
+    const value = at + 4 + view.getUint16(at, littleEndian);
+    const end = value + view.getUint16(at + 2, littleEndian);
+    xattrs.set(toByteString(bytes.subarray(at + 4, value)), bytes.subarray(value, end));
+    at = end;
+  }
+  return xattrs;
 }
 
 /** bare-user keeps a link's target as content; libostree writes a NUL after it and reads up to the first one. */

@@ -5,9 +5,10 @@
  * fs-verity digest is measured or computed, which is what an image vouches for.
  */
 
+import { hash } from 'node:crypto';
 import { existsSync, lstatSync, type Stats } from 'node:fs';
 import path from 'node:path';
-import { type ByteString, hex, isChecksum, printable } from '../formats/encoding.ts';
+import { type ByteString, isChecksum, printable } from '../formats/encoding.ts';
 import { badInput, refused, type SealrootError, systemError } from '../formats/errors.ts';
 import type { VerityAlgorithm } from '../formats/fsverity.ts';
 import { keyfileBoolean, keyfileValue, parseKeyfile } from '../formats/keyfile.ts';
@@ -16,9 +17,9 @@ import type { ObjectSource } from '../formats/ostree-tree.ts';
 import { MAX_METADATA_BYTES } from '../formats/ostree-tree-objects.ts';
 import type { DigestCache } from './digest-cache.ts';
 import { fileError, isMissing, readBoundedIfExists } from './files.ts';
-import { nodeHasher } from './hasher.ts';
 import { type Digests, ObjectFileReader, type RepoMode, type StoredFile } from './object-file.ts';
 import { ReadAhead, spareThreads } from './read-ahead.ts';
+import { pathBytes } from './syscalls.ts';
 
 export interface StoreOptions {
   /** `compute` when absent. */
@@ -33,7 +34,7 @@ export interface StoreOptions {
   readonly threads?: number;
   /** So many files can be announced before the caller has to take part in reading them. */
   readonly slots?: number;
-  /** Room for Merkle trees of announced files, see JobRing. */
+  /** Room for Merkle trees of announced files, see FileRing. */
   readonly treeBytes?: number;
 }
 
@@ -114,9 +115,8 @@ class Store implements ObjectStore {
   readonly parent: ObjectStore | undefined;
   readonly #reader: ObjectFileReader;
   readonly #options: StoreOptions;
-  readonly #threads: number;
   readonly #filePathOf = (checksum: string) => this.#objectPath(checksum, this.#fileType());
-  #readAhead: ReadAhead | undefined;
+  #readAhead: ReadAhead<StoredFile> | undefined;
 
   constructor(
     repo: string,
@@ -130,7 +130,6 @@ class Store implements ObjectStore {
     this.parent = parent;
     this.#reader = reader;
     this.#options = options;
-    this.#threads = options.threads ?? spareThreads();
   }
 
   commit(checksum: string): Uint8Array {
@@ -187,16 +186,24 @@ class Store implements ObjectStore {
   }
 
   announce(checksum: string): void {
-    if (this.#known(checksum) !== undefined || this.#threads === 0) return;
+    if (this.#known(checksum) !== undefined) return;
     this.#readAhead ??= this.#startReadAhead();
     this.#readAhead.announce(checksum as ByteString);
   }
 
-  #startReadAhead(): ReadAhead {
-    const { slots = SLOTS, treeBytes = 0, digests = 'compute', keepTrees = false } = this.#options;
-    const { algorithm = 'sha256' } = this.#options;
-    const task = { kind: 'objects', repo: this.path, digests, keepTrees, algorithm } as const;
-    return new ReadAhead({ task, slots, treeBytes, threads: this.#threads }, (name) => this.#read(name));
+  #startReadAhead(): ReadAhead<StoredFile> {
+    const { slots = SLOTS, treeBytes = 0, digests = 'compute', algorithm = 'sha256' } = this.#options;
+    return new ReadAhead<StoredFile>({
+      source: this.#reader.ringSource,
+      folder: pathBytes(path.join(this.path, 'objects')),
+      digests,
+      algorithm,
+      slots,
+      treeBytes,
+      threads: this.#options.threads ?? spareThreads(),
+      finished: (checksum, file) => this.#reader.fromRing(file, `object ${checksum}.${this.#fileType()}`),
+      read: (checksum) => this.#read(checksum),
+    });
   }
 
   file(checksum: string): StoredFile {
@@ -254,14 +261,14 @@ class Store implements ObjectStore {
 
 /** Under the verdict's code and with its exit status: whoever judges a commit gets the same answer from both. */
 function requireCommitChecksum(bytes: Uint8Array, checksum: string): Uint8Array {
-  const actual = hex(nodeHasher.sha256(bytes));
+  const actual = hash('sha256', bytes, 'hex');
   if (actual === checksum) return bytes;
   const fact = `the SHA-256 of its bytes is ${actual}`;
   throw refused('commit-checksum-mismatch', `cannot verify commit ${checksum}: ${fact}`);
 }
 
 function requireChecksum(bytes: Uint8Array, checksum: string, type: string): Uint8Array {
-  const actual = hex(nodeHasher.sha256(bytes));
+  const actual = hash('sha256', bytes, 'hex');
   if (actual === checksum) return bytes;
   throw badInput('object-corrupt', `cannot use object ${checksum}.${type}: its SHA-256 is ${actual}`);
 }

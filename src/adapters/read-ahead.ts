@@ -1,112 +1,77 @@
 /**
  * Files read by threads besides the calling one. Hashing is most of what an image costs, and it is the one part that
- * other cores can take over. Jobs and results pass through a JobRing, and nothing else between the threads: a
- * caller that is busy in synchronous code holds nobody up, and one that has to wait reads files itself.
+ * other cores can take over. Jobs and results pass through a FileRing: a caller that is busy in synchronous code holds
+ * nobody up, and one that has to wait reads files itself.
  */
 
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import type { ByteString } from '../formats/encoding.ts';
-import type { VerityAlgorithm } from '../formats/fsverity.ts';
-import { JobRing, MAX_JOB_NAME_BYTES } from './job-ring.ts';
-import type { Digests, StoredFile } from './object-file.ts';
-
-/** Fewer files are read sooner than a thread starts. */
-const WORTH_A_THREAD = 128;
-/** With more of them the disk is what everybody waits for. */
-const MAX_THREADS = 8;
-
-/** What the names of jobs mean: objects of a repository by checksum, or files of a directory (namedFile). */
-export type ReadTask =
-  | {
-      readonly kind: 'objects';
-      readonly repo: string;
-      readonly digests: Digests;
-      readonly keepTrees: boolean;
-      readonly algorithm: VerityAlgorithm;
-    }
-  | { readonly kind: 'files'; readonly algorithm: VerityAlgorithm };
-
-export interface RingSize {
-  readonly slots: number;
-  /** Room for Merkle trees, see JobRing. */
-  readonly treeBytes: number;
-}
-
-/** What a thread is started with. */
-export interface ReaderTask extends RingSize {
-  readonly task: ReadTask;
-  readonly memory: SharedArrayBuffer;
-}
-
-export interface ReadAheadOptions extends RingSize {
-  readonly task: ReadTask;
-  readonly threads: number;
-}
-
-/** Stands beside the bundled command line. The sources run without: node could not read it, and callers do the work. */
-const PROGRAM = new URL('file-reader.js', import.meta.url);
+import { FileRing, type FileRingOptions, MAX_JOB_NAME_BYTES, type ReadFile } from './file-ring.ts';
 
 /** As many threads as there are cores, or as are asked for, besides the one that runs this. */
 export function spareThreads(wanted = availableParallelism()): number {
-  return existsSync(PROGRAM) ? Math.min(MAX_THREADS, wanted - 1) : 0;
+  return Math.max(0, wanted - 1);
 }
 
-export class ReadAhead {
-  readonly #options: ReadAheadOptions;
-  readonly #read: (name: ByteString) => StoredFile;
-  readonly #ring: JobRing;
-  /** Of everything that was announced its job, as long as it has a slot, and then its result: undefined if it failed. */
-  readonly #results = new Map<ByteString, StoredFile | number | undefined>();
+export interface ReadAheadOptions<File> extends FileRingOptions {
+  readonly threads: number;
+  /** What was read, as the caller wants it. */
+  finished(name: ByteString, file: ReadFile): File;
+  /** Reads a file that was not announced, or could not be read; throws when something is wrong. */
+  read(name: ByteString): File;
+  /** Where the library of the threads is, if not beside the program. */
+  readonly library?: URL;
+}
+
+export class ReadAhead<File> {
+  readonly #options: ReadAheadOptions<File>;
+  /** None where there is no library, and after `close`. */
+  #ring: FileRing | undefined;
+  /** Of what was announced its job, as long as it has a slot, and then the file: undefined if it could not be read. */
+  readonly #files = new Map<ByteString, File | number | undefined>();
+  /** Of jobs from `#first` on, by slot. */
+  readonly #names: ByteString[] = [];
   /** Jobs from `#first` to `#end`, which is not one yet, are in a slot. */
   #first = 0;
   #end = 0;
 
-  /** `read` is what the calling thread reads with, and what throws when something is wrong. */
-  constructor(options: ReadAheadOptions, read: (name: ByteString) => StoredFile) {
+  constructor(options: ReadAheadOptions<File>) {
     this.#options = options;
-    this.#read = read;
-    this.#ring = new JobRing(options.slots, options.treeBytes);
+    this.#ring = FileRing.open(options, options.library);
+    this.#ring?.start(options.threads);
   }
 
   announce(name: ByteString): void {
-    if (this.#results.has(name) || name.length > MAX_JOB_NAME_BYTES) return;
-    if (this.#end - this.#first === this.#ring.slots) this.#emptySlot();
-    const job = this.#ring.publish(name);
-    this.#results.set(name, job);
+    const ring = this.#ring;
+    if (ring === undefined || name.length > MAX_JOB_NAME_BYTES || this.#files.has(name)) return;
+    if (this.#end - this.#first === ring.slots) this.#emptySlot(ring);
+    const job = ring.publish(name);
+    this.#names[job % ring.slots] = name;
+    this.#files.set(name, job);
     this.#end = job + 1;
-    if (this.#end === WORTH_A_THREAD) this.#startThreads();
   }
 
-  file(name: ByteString): StoredFile {
+  file(name: ByteString): File {
     for (;;) {
-      const result = this.#results.get(name);
-      if (typeof result !== 'number') return result ?? this.#read(name);
-      this.#emptySlot();
+      const file = this.#files.get(name);
+      if (file === undefined || this.#ring === undefined) return this.#options.read(name);
+      if (typeof file !== 'number') return file;
+      this.#emptySlot(this.#ring);
     }
   }
 
-  /** Ends the threads. */
+  /** Ends the threads. What is asked for afterwards is read again. */
   close(): void {
-    this.#ring.close();
+    this.#ring?.close();
+    this.#ring = undefined;
   }
 
   /** Takes the result of the oldest job; until it is there, works on others. */
-  #emptySlot(): void {
-    const job = this.#first;
-    while (!this.#ring.isDone(job)) {
-      const mine = this.#ring.take();
-      if (mine === undefined) this.#ring.waitUntilDone(job);
-      else this.#ring.work(mine, this.#read);
-    }
-    this.#results.set(this.#ring.name(job), this.#ring.result(job));
-    this.#first++;
-  }
-
-  #startThreads(): void {
-    const { threads, task, slots, treeBytes } = this.#options;
-    const workerData: ReaderTask = { task, slots, treeBytes, memory: this.#ring.memory };
-    for (let i = 0; i < threads; i++) new Worker(PROGRAM, { workerData }).unref();
+  #emptySlot(ring: FileRing): void {
+    const job = this.#first++;
+    ring.finish(job);
+    const file = ring.result(job);
+    const name = this.#names[job % ring.slots] as ByteString;
+    this.#files.set(name, file && this.#options.finished(name, file));
   }
 }

@@ -29,7 +29,7 @@ import {
   type Partition,
   planLayout,
 } from '../adapters/disk-image.ts';
-import { JobRing } from '../adapters/job-ring.ts';
+import { FileRing } from '../adapters/file-ring.ts';
 import { mountImagePart } from '../adapters/mount-namespace.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { OfflineVerity } from '../adapters/offline-verity.ts';
@@ -302,7 +302,7 @@ interface Content {
   /** Of each file object its bytes. */
   sizes: Map<string, number>;
   bytes: number;
-  /** What their Merkle trees take, see JobRing. */
+  /** What their Merkle trees take, see FileRing. */
   treeBytes: number;
   dirTrees: Map<string, DirTree>;
 }
@@ -325,7 +325,7 @@ function contentOf(store: ObjectStore, verdict: Verdict): Content {
     sizes,
     dirTrees,
     bytes: all.reduce((sum, size) => sum + size, 0),
-    treeBytes: all.reduce((sum, size) => sum + JobRing.treeBytes(size), 0),
+    treeBytes: all.reduce((sum, size) => sum + FileRing.treeBytes(size), 0),
   };
 }
 

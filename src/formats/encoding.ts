@@ -13,8 +13,16 @@ export type ByteString = string & { readonly [byteStringBrand]: true };
 
 const CHUNK = 4096;
 
+/** Up to so many bytes, an array of codes is made sooner than a view of bytes. */
+const SHORT = 64;
+
 /** One character per byte. */
 export function toByteString(bytes: Uint8Array): ByteString {
+  if (bytes.length <= SHORT) {
+    const codes: number[] = [];
+    for (let i = 0; i < bytes.length; i++) codes.push(bytes[i] ?? 0);
+    return String.fromCharCode.apply(null, codes) as ByteString;
+  }
   let out = '';
   for (let i = 0; i < bytes.length; i += CHUNK) {
     // apply() takes the array as it is; spreading it is six times slower on megabytes.
@@ -39,8 +47,10 @@ export function ascii(text: string): ByteString {
 }
 
 const HEX = '0123456789abcdef';
-const HEX_CHUNK = 256;
-const hexCodes = new Uint8Array(2 * HEX_CHUNK);
+/** Bytes that one call makes text of: a checksum. */
+const HEX_CHUNK = 32;
+/** An array, of which apply() makes text twice as fast as of a Uint8Array. */
+const hexCodes: number[] = new Array(2 * HEX_CHUNK).fill(0);
 const HEX_CODES = Uint8Array.from({ length: 16 }, (_, i) => HEX.charCodeAt(i));
 
 /** Lower-case hex, two digits per byte. */
@@ -48,14 +58,14 @@ export function hex(bytes: Uint8Array): string {
   let out = '';
   // Character codes, not concatenation: that leaves a rope of 64 pieces per digest, ten times as slow in V8.
   for (let start = 0; start < bytes.length; start += HEX_CHUNK) {
-    const end = Math.min(bytes.length, start + HEX_CHUNK);
-    let at = 0;
-    for (let i = start; i < end; i++) {
-      const byte = bytes[i] ?? 0;
-      hexCodes[at++] = HEX_CODES[byte >> 4] ?? 0;
-      hexCodes[at++] = HEX_CODES[byte & 15] ?? 0;
+    const count = Math.min(bytes.length - start, HEX_CHUNK);
+    for (let i = 0; i < count; i++) {
+      const byte = bytes[start + i] ?? 0;
+      hexCodes[2 * i] = HEX_CODES[byte >> 4] ?? 0;
+      hexCodes[2 * i + 1] = HEX_CODES[byte & 15] ?? 0;
     }
-    out += String.fromCharCode.apply(null, hexCodes.subarray(0, at) as unknown as number[]);
+    const codes = count === HEX_CHUNK ? hexCodes : hexCodes.slice(0, 2 * count);
+    out += String.fromCharCode.apply(null, codes);
   }
   return out;
 }

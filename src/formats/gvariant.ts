@@ -73,6 +73,8 @@ interface Type {
   /** Bytes of a value, 0 when that varies. */
   readonly size: number;
   readonly items: readonly Type[];
+  /** Of a tuple: how many of its members have a framing offset. */
+  readonly offsets: number;
 }
 
 const MAX_TYPE_DEPTH = 16;
@@ -98,12 +100,11 @@ function parseType(text: string, what: string): Type {
     const code = text.charAt(at++);
     if (code === '' || depth > MAX_TYPE_DEPTH) fail();
     const size = code === '.' ? 0 : fixedSize(code);
-    if (size > 0) return { code, align: size, size, items: [] };
-    if (code === 's' || code === 'o' || code === 'g') return { code, align: 1, size: 0, items: [] };
-    if (code === 'v') return { code, align: 8, size: 0, items: [] };
+    if (size > 0) return { code, align: size, size, items: [], offsets: 0 };
+    if ('sogv'.includes(code)) return { code, align: code === 'v' ? 8 : 1, size: 0, items: [], offsets: 0 };
     if (code === 'a' || code === 'm') {
       const item = one(depth + 1);
-      return { code, align: item.align, size: 0, items: [item] };
+      return { code, align: item.align, size: 0, items: [item], offsets: 0 };
     }
     if (code !== '(' && code !== '{') fail();
     const close = code === '(' ? ')' : '}';
@@ -121,14 +122,21 @@ function parseType(text: string, what: string): Type {
 function tuple(code: string, items: readonly Type[]): Type {
   let align = 1;
   let size = 0;
-  let fixed = true;
+  let varying = 0;
   for (const item of items) {
     align = Math.max(align, item.align);
     size = roundUp(size, item.align) + item.size;
-    if (item.size === 0) fixed = false;
+    if (item.size === 0) varying++;
   }
   // The empty tuple takes one byte, so that arrays of it can be counted (specification, 2.4.4).
-  return { code, align, size: fixed ? roundUp(Math.max(size, 1), align) : 0, items };
+  return {
+    code,
+    align,
+    size: varying === 0 ? roundUp(Math.max(size, 1), align) : 0,
+    items,
+    // The last member ends where the offsets begin.
+    offsets: items.at(-1)?.size === 0 ? varying - 1 : varying,
+  };
 }
 
 /** Bytes of one framing offset in a container of `body` bytes and `count` offsets: the smallest that fits. */
@@ -271,10 +279,9 @@ class Decoder extends ByteReader {
   }
 
   tuple(type: Type, start: number, end: number): Value {
-    const { items, size } = type;
+    const { items, size, offsets: count } = type;
     // GLib takes no bytes at all for a tuple of empty members, but never writes that.
     if (end === start) this.fail('a tuple of no bytes', start);
-    const count = items.filter((item, i) => item.size === 0 && i < items.length - 1).length;
     const width = offsetSize(end - start, 0);
     const bodyEnd = end - count * width;
     if (bodyEnd < start || (count > 0 && offsetSize(bodyEnd - start, count) !== width)) {
@@ -284,7 +291,8 @@ class Decoder extends ByteReader {
     const out: Value[] = [];
     let at = start;
     let table = end;
-    for (const [i, item] of items.entries()) {
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i] as Type;
       const from = this.skip(at, item.align, bodyEnd);
       if (item.size > 0) at = from + item.size;
       else if (i === items.length - 1) at = bodyEnd;
@@ -312,7 +320,16 @@ export function decode<T extends string>(
   maxValues: number = MAX_VALUES,
 ): ValueOf<T> {
   const decoder = new Decoder(bytes, what, type, maxValues);
-  return decoder.value(parseType(type, what), 0, bytes.length) as ValueOf<T>;
+  return decoder.value(typeOf(type), 0, bytes.length) as ValueOf<T>;
+}
+
+/** Of the types that the program knows, which are few and asked for again and again. */
+const types = new Map<string, Type>();
+
+function typeOf(text: string): Type {
+  const type = types.get(text) ?? parseType(text, 'type');
+  types.set(text, type);
+  return type;
 }
 
 /** The value in `variant` if it is of this very type; `what` names it in the error. */
@@ -333,7 +350,7 @@ export function makeVariant<T extends string>(type: T, value: ValueOf<T>): Varia
 
 /** The normal form of `value`. The caller guarantees that the value is of the type. */
 export function encode<T extends string>(type: T, value: ValueOf<T>): Uint8Array {
-  return encodeValue(parseType(type, 'type'), value as Value);
+  return encodeValue(typeOf(type), value as Value);
 }
 
 function encodeValue(type: Type, value: Value): Uint8Array {

@@ -14,9 +14,9 @@ export interface OstreeFile extends Ownership {
   /** Bytes of a regular file. */
   readonly size: number;
   /** Symbolic links only. */
-  readonly target?: ByteString;
+  readonly target?: ByteString | undefined;
   /** fs-verity digest of the content; of non-empty regular files only. */
-  readonly digest?: Uint8Array;
+  readonly digest?: Uint8Array | undefined;
 }
 
 /** Where a commit's objects come from. Each call throws when the object is missing or does not fit its checksum. */
@@ -83,7 +83,9 @@ class TreeBuilder {
     const root = this.#directory(commit.rootMeta, commit.rootTree, '/', 0);
     for (let next = this.#pending.pop(); next !== undefined; next = this.#pending.pop()) this.#fill(next);
     for (const { children, files, path } of this.#pendingFiles) {
-      for (const [name, checksum] of files) children.set(name, this.#file(checksum, path, name));
+      files.forEach((checksum, name) => {
+        children.set(name, fileNode(this.#files.get(checksum) ?? this.#file(checksum, path, name), checksum));
+      });
     }
     for (const name of MOUNT_POINTS) {
       if (root.children.has(name)) continue;
@@ -93,14 +95,19 @@ class TreeBuilder {
   }
 
   #directory(meta: string, tree: string, path: string, depth: number): Pending['node'] {
-    let owner = this.#dirMetas.get(meta);
-    if (owner === undefined) {
-      owner = needed(path, () => parseDirMeta(this.#source.dirMeta(meta), `object ${meta}.dirmeta`));
-      this.#dirMetas.set(meta, owner);
-    }
-    const node = directoryNode(owner);
+    const node = directoryNode(this.#dirMetas.get(meta) ?? this.#dirMeta(meta, path));
     this.#pending.push({ node, tree, path, depth });
     return node;
+  }
+
+  #dirMeta(meta: string, path: string): Ownership {
+    try {
+      const owner = parseDirMeta(this.#source.dirMeta(meta), `object ${meta}.dirmeta`);
+      this.#dirMetas.set(meta, owner);
+      return owner;
+    } catch (error) {
+      throw neededFor(path, error);
+    }
   }
 
   #fill({ node, tree, path, depth }: Pending): void {
@@ -115,26 +122,33 @@ class TreeBuilder {
     if (this.#nodes > this.#maxNodes) {
       throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
-    for (const checksum of files.values()) this.#source.announce?.(checksum);
+    files.forEach((checksum) => {
+      this.#source.announce?.(checksum);
+    });
     if (files.size > 0) this.#pendingFiles.push({ children: node.children, files, path });
-    for (const [name, below] of directories) {
+    directories.forEach((below, name) => {
       node.children.set(name, this.#directory(below.meta, below.tree, `${path}${name}/`, depth + 1));
-    }
+    });
   }
 
   #dirTree(tree: string, path: string): DirTree {
-    const parsed = needed(path, () => parseDirTree(this.#source.dirTree(tree), `object ${tree}.dirtree`));
-    this.#dirTrees.set(tree, parsed);
-    return parsed;
+    try {
+      const parsed = parseDirTree(this.#source.dirTree(tree), `object ${tree}.dirtree`);
+      this.#dirTrees.set(tree, parsed);
+      return parsed;
+    } catch (error) {
+      throw neededFor(path, error);
+    }
   }
 
-  #file(checksum: string, path: string, name: ByteString): TreeNode {
-    let file = this.#files.get(checksum);
-    if (file === undefined) {
-      file = needed(path + name, () => this.#source.file(checksum));
+  #file(checksum: string, path: string, name: ByteString): OstreeFile {
+    try {
+      const file = this.#source.file(checksum);
       this.#files.set(checksum, file);
+      return file;
+    } catch (error) {
+      throw neededFor(path + name, error);
     }
-    return fileNode(file, checksum);
   }
 }
 
@@ -167,12 +181,9 @@ export function objectPath(checksum: string): ByteString {
   return `${checksum.slice(0, 2)}/${checksum.slice(2)}.file` as ByteString;
 }
 
-function needed<T>(path: string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    if (!(error instanceof SealrootError)) throw error;
-    const { kind, code, message, hint } = error;
-    throw new SealrootError(kind, code, `${message}, needed for "${printable(path)}"`, hint);
-  }
+/** An error of the source says what it was needed for. */
+function neededFor(path: string, error: unknown): unknown {
+  if (!(error instanceof SealrootError)) return error;
+  const { kind, code, message, hint } = error;
+  return new SealrootError(kind, code, `${message}, needed for "${printable(path)}"`, hint);
 }

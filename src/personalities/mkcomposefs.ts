@@ -5,8 +5,8 @@ import { availableParallelism } from 'node:os';
 import { isatty } from 'node:tty';
 import { fillDigestStore } from '../adapters/digest-store.ts';
 import {
+  digestOfJob,
   readContent,
-  readNamedFile,
   type ScanOptions,
   SourceError,
   scanDirectory,
@@ -210,13 +210,18 @@ function readDirectory(
     hardlinks: flags.has('hardlinks'),
   };
   const computer = new VerityComputer({ ...USUAL_VERITY, algorithm });
-  const ring = {
-    task: { kind: 'files', algorithm },
+  const read = (job: ByteString) => digestOfJob(job, computer);
+  const ahead = new ReadAhead<Uint8Array>({
+    source: 'stamped',
+    folder: '' as ByteString,
+    digests: 'compute',
+    algorithm,
     slots: SLOTS,
     treeBytes: 0,
     threads: spareThreads(threads),
-  } as const;
-  const ahead = new ReadAhead(ring, (name) => readNamedFile(name, computer));
+    finished: (job, { digest }) => digest ?? read(job),
+    read,
+  });
   const { root, files } = withReason(
     call,
     (path) => `error accessing ${path}`,

@@ -13,9 +13,8 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fillDigestStore } from '../../src/adapters/digest-store.ts';
 import {
-  type NamedFileReader,
+  digestOfJob,
   readContent,
-  readNamedFile,
   type ScanOptions,
   SourceError,
   scanDirectory,
@@ -24,7 +23,7 @@ import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { openOutput } from '../../src/adapters/output-file.ts';
 import { pathBytes } from '../../src/adapters/syscalls.ts';
 import { VerityComputer } from '../../src/adapters/verity.ts';
-import { ascii, hex } from '../../src/formats/encoding.ts';
+import { ascii, type ByteString, hex } from '../../src/formats/encoding.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 
 let folder = '';
@@ -41,7 +40,7 @@ function scan(options: Partial<ScanOptions> = {}) {
 }
 
 const computer = new VerityComputer();
-const read: NamedFileReader = (name) => readNamedFile(name, computer);
+const read = (job: ByteString) => digestOfJob(job, computer);
 
 function replaceFile(target: string): void {
   rmSync(target);

@@ -125,22 +125,6 @@ describe('openObjectStore()', () => {
   });
 });
 
-describe('ObjectStore.release()', () => {
-  it('forgets what was read of announced files', () => {
-    const { root, checksum, file } = otherRepo('bare');
-    const second = `${checksum.slice(0, -1)}0`;
-    for (const object of [file, objectFile(second, 'file', root)]) writeFileSync(object, 'old');
-    // Too few files for a thread: whoever asks for the second reads the first before it.
-    const store = openObjectStore(root, { threads: 1 });
-    for (const name of [checksum, second]) store.announce(name);
-    expect(store.file(second).size).toBe(3);
-    writeFileSync(file, 'newer');
-    expect(store.file(checksum).size).toBe(3);
-    store.release();
-    expect(store.file(checksum).size).toBe(5);
-  });
-});
-
 describe('ObjectStore', () => {
   it('gives commit and detached metadata as they lie there', () => {
     const store = openObjectStore(repo);

@@ -1,227 +1,377 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+/** The threads of C beside the code that reads the same files in JavaScript. */
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
+import { pathToFileURL } from 'node:url';
+import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { digestOfJob, fileJob, scanDirectory } from '../../src/adapters/directory-source.ts';
+import { FileRing, type FileRingOptions } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
-import { JobRing } from '../../src/adapters/job-ring.ts';
-import type { StoredFile } from '../../src/adapters/object-file.ts';
-import { type ObjectStore, openObjectStore } from '../../src/adapters/object-store.ts';
-import { ReadAhead, type ReaderTask, type ReadTask } from '../../src/adapters/read-ahead.ts';
+import { ObjectFileReader, type RepoMode, type StoredFile } from '../../src/adapters/object-file.ts';
+import { ReadAhead } from '../../src/adapters/read-ahead.ts';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
+import { VerityComputer } from '../../src/adapters/verity.ts';
 import { concatBytes } from '../../src/formats/bytes.ts';
-import { ascii, type ByteString, hex } from '../../src/formats/encoding.ts';
-import { buildVerityTree } from '../../src/formats/fsverity.ts';
-import { bundleProgram } from '../../tools/bundle.ts';
+import { ascii, type ByteString, hex, utf8 } from '../../src/formats/encoding.ts';
+import { SealrootError } from '../../src/formats/errors.ts';
+import { buildVerityTree, type VerityAlgorithm, verityDigest } from '../../src/formats/fsverity.ts';
+import { encode } from '../../src/formats/gvariant.ts';
+import { S_IFLNK, S_IFREG } from '../../src/formats/tree.ts';
+import { compileFileReader } from '../../tools/bundle.ts';
 
-/** Around the borders of one, two and three levels of a Merkle tree. */
-const SIZES = [0, 1, 4095, 4096, 4097, 8192, 128 * 4096, 128 * 4096 + 1];
+/** Around the borders of one, two and three levels of a Merkle tree, and of what is read at once. */
+const SIZES = [0, 1, 4095, 4096, 4097, 8192, 32 * 4096, 32 * 4096 + 1, 128 * 4096, 128 * 4096 + 1];
+/** More than the slots that most tests have. */
 const COUNT = 400;
+const MODES: readonly RepoMode[] = ['bare', 'bare-user', 'bare-user-only', 'archive'];
 
-const BUNDLE = path.join(import.meta.dirname, `../../.cache/cli/${process.pid}`);
-
-let repo = '';
+let folder = '';
+let library: URL;
 const checksums: ByteString[] = [];
-/** Does not fit a slot, so only the caller can read it. */
-let large = ascii('');
+const unfit = new Map<RepoMode, ByteString[]>();
 const MISSING = ascii('ff'.repeat(32));
+const BROKEN = ascii('ee'.repeat(32));
 
-function objectFile(checksum: string): string {
-  return path.join(repo, 'objects', checksum.slice(0, 2), `${checksum.slice(2)}.file`);
+function objectsOf(mode: RepoMode): string {
+  return path.join(folder, mode);
 }
 
-/** A file object under a made-up checksum, which nothing here looks at. */
-function add(write: (file: string) => void): ByteString {
-  const checksum = ascii(hex(nodeHasher.sha256(Buffer.from(String(checksums.length)))));
-  mkdirSync(path.dirname(objectFile(checksum)), { recursive: true });
-  write(objectFile(checksum));
-  checksums.push(checksum);
-  return checksum;
+function objectPath(mode: RepoMode, checksum: string): string {
+  const extension = mode === 'archive' ? 'filez' : 'file';
+  return path.join(objectsOf(mode), checksum.slice(0, 2), `${checksum.slice(2)}.${extension}`);
 }
 
 function content(size: number): Buffer {
   return Buffer.alloc(size, `${size} bytes `);
 }
 
-beforeAll(() => {
-  repo = mkdtempSync(path.join(tmpdir(), 'sealroot-ahead-'));
-  writeFileSync(path.join(repo, 'config'), '[core]\nrepo_version=1\nmode=bare\n');
-  for (const size of SIZES) add((file) => writeFileSync(file, content(size), { mode: 0o640 }));
-  add((file) => symlinkSync('a/target', file));
-  const attribute = (file: string, bytes: number): void => {
-    writeFileSync(file, 'x');
-    setXattr(pathBytes(file), ascii('user.one'), Buffer.alloc(bytes, 1));
-    setXattr(pathBytes(file), ascii('user.two'), Buffer.from([0, 255]));
-  };
-  add((file) => attribute(file, 100));
-  large = add((file) => attribute(file, 300));
-  while (checksums.length < COUNT) add((file) => writeFileSync(file, String(checksums.length)));
-});
-afterAll(() => {
-  for (const folder of [repo, BUNDLE]) rmSync(folder, { recursive: true, force: true });
-});
-
-function store(keepTrees: boolean): ObjectStore {
-  return openObjectStore(repo, { threads: 0, keepTrees });
+interface Sample {
+  /** The modes in which its target or xattrs do not fit a slot. */
+  readonly tooLong?: readonly RepoMode[];
+  readonly content?: Buffer;
+  readonly target?: string;
+  readonly xattrs?: readonly (readonly [string, Buffer])[];
 }
 
+function swapped(value: number): number {
+  return Buffer.from(Uint32Array.of(value).buffer).readUInt32BE(0);
+}
+
+function archived(bytes: Buffer, target: string | undefined, xattrs: Sample['xattrs']): Buffer {
+  const type = target === undefined ? S_IFREG | 0o4711 : S_IFLNK | 0o777;
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(bytes.length));
+  const owner = [size.readBigUInt64BE(), swapped(7), swapped(8), swapped(type), 0] as const;
+  const header = encode('(tuuuusa(ayay))', [...owner, ascii(target ?? ''), listOf(xattrs)]);
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(header.length);
+  return Buffer.concat([head, header, target === undefined ? deflateRawSync(bytes) : Buffer.alloc(0)]);
+}
+
+function listOf(xattrs: Sample['xattrs'] = []): (readonly [Uint8Array, Uint8Array])[] {
+  return xattrs.map(([name, value]) => [utf8(`${name}\0`), value]);
+}
+
+/** The same file in repositories of all modes, under a made-up checksum that nothing here looks at. */
+function add({ content: bytes = Buffer.alloc(0), target, xattrs = [], tooLong = [] }: Sample): void {
+  const checksum = ascii(hex(nodeHasher.sha256(Buffer.from(String(checksums.length)))));
+  for (const mode of MODES) {
+    const file = objectPath(mode, checksum);
+    mkdirSync(path.dirname(file), { recursive: true });
+    if (mode === 'archive') {
+      writeFileSync(file, archived(bytes, target, xattrs));
+      continue;
+    }
+    const linked = target !== undefined && mode !== 'bare-user';
+    if (linked) symlinkSync(target, file);
+    else writeFileSync(file, target === undefined ? bytes : `${target}\0`);
+    if (mode === 'bare' && !linked) {
+      chmodSync(file, 0o640);
+      for (const [name, value] of xattrs) setXattr(pathBytes(file), ascii(name), value);
+    }
+    if (mode !== 'bare-user') continue;
+    const type = target === undefined ? S_IFREG | 0o4711 : S_IFLNK | 0o777;
+    const meta = encode('(uuua(ayay))', [swapped(7), swapped(8), swapped(type), listOf(xattrs)]);
+    setXattr(pathBytes(file), ascii('user.ostreemeta'), meta);
+  }
+  checksums.push(checksum);
+  for (const mode of tooLong) unfit.set(mode, [...(unfit.get(mode) ?? []), checksum]);
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(tmpdir(), 'sealroot-ahead-'));
+  library = pathToFileURL(await compileFileReader(folder));
+  for (const size of SIZES) add({ content: content(size) });
+  add({ target: 'a/target' });
+  add({ target: 't'.repeat(300) });
+  add({ target: 't'.repeat(500), tooLong: MODES });
+  add({ target: 't'.repeat(3000), tooLong: MODES });
+  const value = (name: string, bytes: number) => [name, Buffer.alloc(bytes, 7)] as const;
+  const [one, two] = ['user.one', 'user.two'];
+  add({ content: content(3), xattrs: [value(one, 100), [two, Buffer.from([0, 255])]] });
+  add({ content: content(3), xattrs: [value(one, 0)] });
+  // 376 bytes are there for xattrs: the value that fills them, and the one that does not fit.
+  add({ content: content(3), xattrs: [value(one, 364)], tooLong: ['bare-user', 'archive'] });
+  for (const size of [365, 3000]) {
+    add({ content: content(3), xattrs: [value(one, size)], tooLong: ['bare', 'bare-user', 'archive'] });
+  }
+  const longName = value(`user.${'n'.repeat(240)}`, 1);
+  const inOneXattr: readonly RepoMode[] = ['bare-user', 'archive'];
+  add({ content: content(3), xattrs: [value(one, 200), longName], tooLong: ['bare', ...inOneXattr] });
+  // After the first there is room for lengths and name of the second, and none for a value.
+  add({ content: content(3), xattrs: [value(one, 352), value(two, 352)], tooLong: ['bare', ...inOneXattr] });
+  while (checksums.length < COUNT) add({ content: content(checksums.length) });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
 /** For comparing: a Buffer is not equal to the Uint8Array of the same bytes. */
-function plain(file: StoredFile | undefined): unknown {
+function plain(file: StoredFile): unknown {
   const text = (bytes: Uint8Array | undefined) => bytes && Buffer.from(bytes).toString('hex');
-  if (file === undefined) return undefined;
-  const { digest, tree, xattrs, ...rest } = file;
+  const { mode, uid, gid, size, target, digest, tree, xattrs } = file;
   const entries = [...xattrs].map(([name, value]) => [name, text(value)]);
   return {
-    ...rest,
-    xattrs: entries,
+    ...{ mode, uid, gid, size, target, entries },
     digest: text(digest),
     root: text(tree?.rootHash),
     blocks: text(tree?.blocks),
   };
 }
 
-function objectsTask(): ReadTask {
-  return { kind: 'objects', repo, digests: 'compute', keepTrees: true, algorithm: 'sha256' };
+function headOf(file: Buffer): Buffer {
+  return file.subarray(0, 8 + file.readUInt32BE(0));
 }
 
-const ALL_TREES =
-  SIZES.reduce((sum, size) => sum + JobRing.treeBytes(size), 0) + COUNT * JobRing.treeBytes(1);
+/** All of the content is in it, but not that this was all. */
+function unended(bytes: Buffer): Buffer {
+  return deflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH });
+}
 
-describe('the program of the threads', () => {
-  it('reads what is published, trees included, and ends when the ring is closed', async () => {
-    await bundleProgram(BUNDLE);
-    const ring = new JobRing(COUNT + 1, ALL_TREES);
-    const { slots, memory } = ring;
-    const workerData: ReaderTask = { task: objectsTask(), slots, treeBytes: ALL_TREES, memory };
-    const worker = new Worker(path.join(BUNDLE, 'file-reader.js'), { workerData });
-    await new Promise((resolve) => worker.once('online', resolve));
-    const ended = new Promise((resolve) => worker.once('exit', resolve));
-    const all = [MISSING, ...checksums];
-    // The first half one by one, so that the thread sleeps in between.
-    for (const [i, checksum] of all.slice(0, COUNT / 2).entries()) {
-      ring.publish(checksum);
-      while (!ring.isDone(i)) ring.waitUntilDone(i);
-    }
-    for (const checksum of all.slice(COUNT / 2)) ring.publish(checksum);
-    const direct = store(true);
-    for (const [i, checksum] of all.entries()) {
-      while (!ring.isDone(i)) ring.waitUntilDone(i);
-      const known = checksum !== MISSING && checksum !== large;
-      expect(plain(ring.result(i)), checksum).toEqual(known ? plain(direct.file(checksum)) : undefined);
-    }
-    expect(ring.take()).toBeUndefined();
-    ring.close();
-    expect(await ended).toBe(0);
+/** An archived object that claims another size. */
+function withSize(file: Buffer, size: number): Buffer {
+  const changed = Buffer.from(file);
+  changed.writeBigUInt64BE(BigInt(size), 8);
+  return changed;
+}
+
+interface Rig {
+  readonly ahead: ReadAhead<StoredFile>;
+  /** What the calling thread had to read in JavaScript, in that order. */
+  readonly reads: string[];
+  direct(checksum: string): StoredFile;
+}
+
+interface RigOptions extends Partial<FileRingOptions> {
+  readonly mode?: RepoMode;
+  readonly threads?: number;
+  readonly withXattrs?: boolean;
+  readonly without?: true;
+}
+
+const ALL_TREES = 2 * COUNT * FileRing.treeBytes(1) + 8 * FileRing.treeBytes(129 * 4096);
+
+function rig({ mode = 'bare', threads = 1, withXattrs = true, without, ...options }: RigOptions = {}): Rig {
+  const { digests = 'compute', algorithm = 'sha256', treeBytes = 0 } = options;
+  const reader = new ObjectFileReader({ mode, digests, withXattrs, keepTrees: treeBytes > 0, algorithm });
+  const direct = (checksum: string) => {
+    const file = reader.read(objectPath(mode, checksum));
+    if (file === undefined) throw new Error(`${checksum} is missing`);
+    return file;
+  };
+  const reads: string[] = [];
+  const ahead = new ReadAhead<StoredFile>({
+    source: reader.ringSource,
+    folder: pathBytes(objectsOf(mode)),
+    digests,
+    algorithm,
+    slots: 64,
+    treeBytes,
+    threads,
+    finished: (checksum, file) => reader.fromRing(file, checksum),
+    read: (checksum) => {
+      reads.push(checksum);
+      return direct(checksum);
+    },
+    library: without ? pathToFileURL(path.join(folder, 'nothing.so')) : library,
+    ...options,
   });
-});
+  return { ahead, reads, direct };
+}
 
-describe('JobRing', () => {
-  it('hands out each job that is published once, and none before', () => {
-    const ring = new JobRing(2, 0);
-    expect(ring.take()).toBeUndefined();
-    for (const name of [ascii('a'), ascii('b')]) ring.publish(name);
-    expect([ring.take(), ring.take(), ring.take()]).toEqual([0, 1, undefined]);
-  });
-});
-
-describe('a slot of a JobRing', () => {
-  const REST = { mode: 0o100644, uid: 1, gid: 2, size: 0 };
-  /** What comes out when this was read. */
-  function passed(file: StoredFile, treeBytes = 0): StoredFile | undefined {
-    const ring = new JobRing(2, treeBytes);
-    for (const name of [ascii('a'), ascii('b')]) ring.publish(name);
-    const job = ring.take() ?? -1;
-    ring.work(job, () => file);
-    // Whatever happens to the slot, the next one is not touched.
-    expect([job, ring.isDone(1), ring.name(1)]).toEqual([0, false, 'b']);
-    return ring.result(job);
-  }
-
-  it('holds xattrs and target up to its end, and nothing of what is longer', () => {
-    // 248 bytes, of which lengths of name and value take four.
-    const xattr = (size: number): StoredFile => ({
-      ...REST,
-      xattrs: new Map([[ascii('user.a'), new Uint8Array(size).fill(7)]]),
-    });
-    const target = (size: number): StoredFile => ({ ...xattr(8), target: ascii('t'.repeat(size)) });
-    for (const file of [xattr(238), target(230)]) expect(plain(passed(file))).toEqual(plain(file));
-    for (const file of [xattr(239), target(231)]) expect(passed(file)).toBeUndefined();
-  });
-
-  it('holds a tree for which there is room, and no more', () => {
-    const tree = { rootHash: new Uint8Array(32).fill(1), blocks: new Uint8Array(4096).fill(2) };
-    const file: StoredFile = { ...REST, xattrs: new Map(), tree };
-    expect(plain(passed(file, 4096 + 32))).toEqual(plain(file));
-    expect(passed(file, 4096)).toBeUndefined();
-  });
-});
+/** Announces all, asks for all, and compares; returns what the ring did not read. */
+function compareAll({ ahead, reads, direct }: Rig): string[] {
+  for (const checksum of [...checksums, ...checksums]) ahead.announce(checksum);
+  for (const checksum of checksums)
+    expect(plain(ahead.file(checksum)), checksum).toEqual(plain(direct(checksum)));
+  ahead.close();
+  return reads;
+}
 
 describe('ReadAhead', () => {
-  function readAhead(slots: number, treeBytes: number): { ahead: ReadAhead; reads: string[] } {
-    const direct = store(true);
-    const reads: string[] = [];
-    const options = { task: objectsTask(), slots, treeBytes, threads: 0 };
-    const read = (checksum: string) => {
-      reads.push(checksum);
-      return direct.file(checksum);
-    };
-    return { ahead: new ReadAhead(options, read), reads };
-  }
+  it.each(MODES)('reads objects of mode %s as the store itself does, threads or none', (mode) => {
+    for (const threads of [0, 1, 3]) {
+      expect(compareAll(rig({ mode, threads })), String(threads)).toEqual(unfit.get(mode));
+    }
+  });
 
-  it('answers as the store itself does, with more files than slots, and reads each once', () => {
-    const { ahead, reads } = readAhead(64, ALL_TREES);
-    for (const checksum of [...checksums, ...checksums]) ahead.announce(checksum);
-    const direct = store(true);
-    for (const checksum of checksums)
-      expect(plain(ahead.file(checksum))).toEqual(plain(direct.file(checksum)));
-    const twice = reads.filter((checksum, i) => reads.indexOf(checksum) !== i);
-    expect(twice.filter((checksum) => checksum !== large)).toEqual([]);
+  it.each([
+    ['that ends early', (file: Buffer) => file.subarray(0, -2)],
+    ['whose stream has no end', (file: Buffer) => Buffer.concat([headOf(file), unended(content(8192))])],
+    ['with more content than its header says', (file: Buffer) => withSize(file, 4096)],
+    ['with less content than its header says', (file: Buffer) => withSize(file, 8193)],
+    ['with a damaged stream', (file: Buffer) => file.fill(0xff, file.length - 6)],
+    ['without a header', () => Buffer.alloc(8)],
+    ['with a header that is longer than the file', (file: Buffer) => file.subarray(0, 20)],
+  ])('leaves an archived object %s to the caller', (_, change) => {
+    const { ahead, reads } = rig({ mode: 'archive' });
+    const file = objectPath('archive', BROKEN);
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, change(archived(content(8192), undefined, [])));
+    ahead.announce(BROKEN);
+    expect(() => ahead.file(BROKEN)).toThrow(SealrootError);
+    expect(reads).toEqual([BROKEN]);
     ahead.close();
   });
 
-  it('answers in any order, and for files that were not announced', () => {
-    const { ahead } = readAhead(16, 0);
-    const [first = MISSING, second = MISSING, third = MISSING] = checksums.slice(3);
-    ahead.announce(first);
-    ahead.announce(second);
-    const direct = store(true);
+  it.each<RigOptions>([
+    { algorithm: 'sha512' },
+    { digests: 'none' },
+    { digests: 'measure-first' },
+    { withXattrs: false },
+    { treeBytes: ALL_TREES },
+    { slots: 1 },
+    { slots: 4096 },
+  ])('does so with %j', (options) => {
+    const links = unfit.get('bare-user-only');
+    expect(compareAll(rig(options))).toEqual(options.withXattrs === false ? links : unfit.get('bare'));
+  });
+
+  it('lets the caller read a file whose tree has no room', () => {
+    const reads = compareAll(rig({ treeBytes: FileRing.treeBytes(1) * 3 }));
+    expect(reads.length).toBeGreaterThan(COUNT - 10);
+  });
+
+  it('lets the caller read everything where there is no library', () => {
+    expect(compareAll(rig({ without: true }))).toHaveLength(COUNT);
+  });
+
+  it('answers in any order, for files that were not announced, and after it was closed', () => {
+    const { ahead, reads, direct } = rig({ slots: 16 });
+    const [first = MISSING, second = MISSING, third = MISSING, fourth = MISSING] = checksums.slice(3);
+    for (const checksum of [first, second, fourth]) ahead.announce(checksum);
     for (const checksum of [third, second, first])
-      expect(plain(ahead.file(checksum))).toEqual(plain(direct.file(checksum)));
+      expect(plain(ahead.file(checksum))).toEqual(plain(direct(checksum)));
+    ahead.close();
+    ahead.announce(third);
+    expect(plain(ahead.file(fourth))).toEqual(plain(direct(fourth)));
+    expect(reads).toEqual([third, fourth]);
   });
 
-  it('leaves a file whose name fits no slot to the caller', () => {
-    const long = ascii('x'.repeat(285));
-    const names: string[] = [];
-    const read = (name: string) => {
-      names.push(name);
-      return store(false).file(checksums[0] as string);
-    };
-    const ahead = new ReadAhead({ task: objectsTask(), slots: 1, treeBytes: 0, threads: 0 }, read);
-    // With one slot the second of what was published would wait for the first.
-    for (const name of [long, MISSING]) ahead.announce(name);
-    expect(names).toEqual([]);
-    ahead.file(long);
-    expect(names).toEqual([long]);
-  });
-
-  it('throws what the store throws, when the file is asked for and not before', () => {
-    const { ahead } = readAhead(2, 0);
+  it('throws what the caller throws, when the file is asked for and not before', () => {
+    const { ahead, reads } = rig({ slots: 2 });
     for (const checksum of [MISSING, ...checksums.slice(0, 8)]) ahead.announce(checksum);
-    expect(ahead.file(checksums[7] as ByteString).size).toBe(128 * 4096 + 1);
-    expect(() => ahead.file(MISSING)).toThrow(`cannot read object ${MISSING}.file: not in repository`);
+    expect(ahead.file(checksums[7] as ByteString).size).toBe(32 * 4096 + 1);
+    expect(() => ahead.file(MISSING)).toThrow(`${MISSING} is missing`);
+    expect(reads).toEqual([MISSING]);
+    ahead.close();
+  });
+
+  it.each<[string, RepoMode, (file: string) => void]>([
+    ['a directory', 'bare', mkdirSync],
+    ['a link in a mode that has none', 'bare-user', (file) => symlinkSync('target', file)],
+    ['a link in another mode that has none', 'archive', (file) => symlinkSync('target', file)],
+  ])('leaves %s to the caller', (_, mode, make) => {
+    const { ahead, reads } = rig({ mode, digests: 'none' });
+    const file = objectPath(mode, BROKEN);
+    mkdirSync(path.dirname(file), { recursive: true });
+    rmSync(file, { force: true });
+    make(file);
+    ahead.announce(BROKEN);
+    expect(() => ahead.file(BROKEN)).toThrow(SealrootError);
+    expect(reads).toEqual([BROKEN]);
+    ahead.close();
+    rmSync(file, { recursive: true });
+  });
+
+  it('opens nothing for a name that is no checksum, and leaves one that fits no slot to the caller', () => {
+    const { ahead, reads } = rig();
+    const names = ['zz'.repeat(32), `${checksums[0]}z`, 'x'.repeat(284)].map(ascii);
+    for (const name of names) {
+      mkdirSync(path.dirname(objectPath('bare', name)), { recursive: true });
+      writeFileSync(objectPath('bare', name).slice(0, 250), 'x');
+      ahead.announce(name);
+      try {
+        ahead.file(name);
+      } catch {
+        // Whoever reads it says what is wrong with it.
+      }
+    }
+    expect(reads).toEqual(names);
+    ahead.close();
   });
 });
 
-describe('the Merkle trees of a store', () => {
+describe('the trees that a ring keeps', () => {
   it.each(SIZES.slice(1).map((size, i) => [size, i + 1] as const))('of %i bytes', (size, i) => {
     const { rootHash, levels } = buildVerityTree(content(size), nodeHasher);
-    const { tree } = store(true).file(checksums[i] as string);
+    const { ahead } = rig({ treeBytes: ALL_TREES });
+    const checksum = checksums[i] as ByteString;
+    ahead.announce(checksum);
+    const { tree } = ahead.file(checksum);
+    ahead.close();
     expect(Buffer.compare(tree?.rootHash ?? Buffer.of(), rootHash)).toBe(0);
     expect(Buffer.compare(tree?.blocks ?? Buffer.of(), concatBytes(levels.toReversed()))).toBe(0);
-    expect(JobRing.treeBytes(size)).toBe(32 + levels.reduce((sum, level) => sum + level.length, 0));
+    expect(FileRing.treeBytes(size)).toBe(64 + levels.reduce((sum, level) => sum + level.length, 0));
+  });
+});
+
+describe('files with a stamp', () => {
+  const OPTIONS = { xattrs: 'none', skipDevices: false, epoch: false, hardlinks: false } as const;
+
+  it.each<VerityAlgorithm>(['sha256', 'sha512'])('have the digest of %s', (algorithm) => {
+    const tree = mkdtempSync(path.join(folder, 'tree-'));
+    for (const size of SIZES) writeFileSync(path.join(tree, String(size)), content(size));
+    const computer = new VerityComputer({ algorithm, blockSize: 4096 });
+    const { ahead, reads } = stamped(algorithm, computer);
+    const { files } = scanDirectory(pathBytes(tree), OPTIONS, (job) => ahead.announce(job));
+    for (const file of files) {
+      const expected = verityDigest(content(file.node.size), nodeHasher, { algorithm, blockSize: 4096 });
+      if (file.node.size > 64) expect(hex(ahead.file(fileJob(file)))).toBe(hex(expected));
+    }
+    ahead.close();
+    expect(reads).toEqual([]);
   });
 
-  it('are not kept unless they are asked for', () => {
-    expect(store(false).file(checksums[5] as string)).not.toHaveProperty('tree');
+  it('are refused when the inode has changed', () => {
+    const tree = mkdtempSync(path.join(folder, 'tree-'));
+    writeFileSync(path.join(tree, 'file'), content(5000));
+    const { ahead } = stamped('sha256', new VerityComputer());
+    const { files } = scanDirectory(pathBytes(tree), OPTIONS);
+    appendFileSync(path.join(tree, 'file'), 'x');
+    const job = fileJob(files[0] as (typeof files)[number]);
+    ahead.announce(job);
+    expect(() => ahead.file(job)).toThrow(SealrootError);
+    ahead.close();
   });
+
+  function stamped(algorithm: VerityAlgorithm, computer: VerityComputer) {
+    const reads: string[] = [];
+    const read = (job: ByteString): Uint8Array => {
+      reads.push(job);
+      return digestOfJob(job, computer);
+    };
+    const ahead = new ReadAhead<Uint8Array>({
+      ...{ source: 'stamped', folder: ascii(''), digests: 'compute', algorithm, slots: 4, treeBytes: 0 },
+      ...{ threads: 1, library, read, finished: (job, { digest }) => digest ?? read(job) },
+    });
+    return { ahead, reads };
+  }
 });

@@ -1,0 +1,621 @@
+/*
+ * Threads that read files and compute their fs-verity digests, for adapters/file-ring.ts: opening, reading and hashing
+ * twenty thousand files is most of what an image costs, and in a thread of JavaScript half of it again is JavaScript.
+ * No policy, no parsing and no messages here: what does not go as usual is a failed job, which the caller does himself
+ * and gets the error from.
+ *
+ * The layout of the memory that both sides see stands in file-ring.ts, too. Numbers are in the machine's byte order.
+ */
+#include <dlfcn.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fsverity.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum { PENDING, DONE, FAILED };
+enum { HAS_TARGET = 1, HAS_TREE = 2 };
+/* What the names of jobs are, see FILE_SOURCES. */
+enum { BARE, BARE_USER, BARE_USER_ONLY, BARE_WITHOUT_XATTRS, ARCHIVE, STAMPED };
+enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
+
+#define BLOCK_SIZE 4096
+#define TREE_UNIT 32
+#define MAX_DIGEST 64
+#define MAX_THREADS 8
+/* Stays in the second-level cache: larger ones are slower. */
+#define READ_BYTES (128 * 1024)
+#define DEFLATED_BYTES (32 * 1024)
+#define MAX_LEVELS 8
+#define STAMP_BYTES 48
+/* "xx/62 digits.filez" */
+#define OBJECT_PATH_BYTES 72
+
+struct head {
+    _Atomic uint32_t published, taken, idle, trees_end;
+    uint8_t reserved[48];
+};
+
+struct slot {
+    _Atomic uint32_t state;
+    uint32_t mode, uid, gid;
+    uint64_t size;
+    uint32_t flags;
+    /* In units of TREE_UNIT from the start of the trees; root hash, then blocks. */
+    uint32_t tree, tree_bytes;
+    uint16_t attributes_bytes, target_bytes;
+    uint8_t digest[MAX_DIGEST];
+    uint16_t digest_bytes, reserved;
+    char name[284];
+    /* Attributes, then the target. */
+    uint8_t variable[376];
+};
+
+_Static_assert(sizeof(struct head) == 64, "as in file-ring.ts");
+_Static_assert(sizeof(struct slot) == 768, "as in file-ring.ts");
+
+struct hash {
+    int (*init)(void *);
+    int (*update)(void *, const void *, size_t);
+    int (*final)(unsigned char *, void *);
+    uint8_t id;
+    uint32_t size;
+};
+
+struct reader {
+    struct head *head;
+    struct slot *slots;
+    uint8_t *trees;
+    uint64_t tree_bytes;
+    uint32_t slot_count;
+    uint32_t source, digests;
+    bool keep_trees;
+    struct hash hash;
+    int folder;
+    char *prefix;
+    /* The calling thread's, then those of the threads. */
+    struct worker *workers[1 + MAX_THREADS];
+    pthread_t threads[MAX_THREADS];
+    int thread_count;
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    bool closed;
+    _Atomic bool awaited;
+};
+
+/* Of one thread. */
+struct worker {
+    struct reader *reader;
+    /* Of OpenSSL's SHA256_CTX and SHA512_CTX, which have 112 and 216 bytes. */
+    uint64_t context[64];
+    uint8_t input[READ_BYTES];
+    uint8_t deflated[DEFLATED_BYTES];
+    uint8_t *scratch;
+    uint64_t scratch_bytes;
+};
+
+static void hash(struct worker *worker, const void *bytes, size_t size, uint8_t *digest)
+{
+    const struct hash *with = &worker->reader->hash;
+    with->init(worker->context);
+    with->update(worker->context, bytes, size);
+    with->final(digest, worker->context);
+}
+
+struct tree {
+    /* Of the hash blocks of a file: where each level begins, leaves first, and how many hashes it has. */
+    uint64_t at[MAX_LEVELS + 1], count[MAX_LEVELS + 1], bytes;
+    int levels;
+};
+
+static uint64_t whole_blocks(uint64_t bytes)
+{
+    return (bytes + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+}
+
+/* The root's level comes first, as ext4 stores it. */
+static struct tree plan_tree(uint64_t size, uint32_t digest_bytes)
+{
+    struct tree tree = { .levels = 0, .bytes = 0 };
+    uint64_t count = whole_blocks(size) / BLOCK_SIZE;
+    for (; count > 1 && tree.levels < MAX_LEVELS; tree.levels++) {
+        tree.count[tree.levels] = count;
+        count = whole_blocks(count * digest_bytes) / BLOCK_SIZE;
+    }
+    for (int level = tree.levels - 1; level >= 0; level--) {
+        tree.at[level] = tree.bytes;
+        tree.bytes += whole_blocks(tree.count[level] * digest_bytes);
+    }
+    return tree;
+}
+
+static bool read_exactly(int fd, uint8_t *out, size_t wanted)
+{
+    for (size_t have = 0; have < wanted;) {
+        ssize_t count = read(fd, out + have, wanted - have);
+        if (count <= 0)
+            return false;
+        have += count;
+    }
+    return true;
+}
+
+/* Content that lies in a file as it is, or, with a stream, deflated. */
+struct content {
+    int fd;
+    z_stream *stream;
+};
+
+/* The next bytes; false when there are fewer, or the stream is broken. */
+static bool read_content(struct worker *worker, const struct content *content, uint8_t *out, size_t wanted)
+{
+    if (content->stream == NULL)
+        return read_exactly(content->fd, out, wanted);
+    z_stream *stream = content->stream;
+    stream->next_out = out;
+    stream->avail_out = wanted;
+    while (stream->avail_out > 0) {
+        /* Without input, too: the stream may hold output that had no room before. */
+        int result = inflate(stream, Z_NO_FLUSH);
+        if (stream->avail_out == 0)
+            return result == Z_OK || result == Z_STREAM_END;
+        if ((result != Z_OK && result != Z_BUF_ERROR) || stream->avail_in > 0)
+            return false;
+        ssize_t count = read(content->fd, worker->deflated, DEFLATED_BYTES);
+        if (count <= 0)
+            return false;
+        stream->next_in = worker->deflated;
+        stream->avail_in = count;
+    }
+    return true;
+}
+
+/* Hashes what is next into the leaves, or into the root when there is but one block. */
+static bool hash_content(struct worker *worker, const struct content *content, uint64_t size, uint8_t *hashes)
+{
+    uint32_t digest_bytes = worker->reader->hash.size;
+    for (uint64_t at = 0; at < size; at += READ_BYTES) {
+        size_t wanted = size - at < READ_BYTES ? size - at : READ_BYTES;
+        if (!read_content(worker, content, worker->input, wanted))
+            return false;
+        memset(worker->input + wanted, 0, whole_blocks(wanted) - wanted);
+        for (size_t block = 0; block < wanted; block += BLOCK_SIZE, hashes += digest_bytes)
+            hash(worker, worker->input + block, BLOCK_SIZE, hashes);
+    }
+    return true;
+}
+
+/* Where the root hash and the blocks of a tree go; NULL when there is no room. */
+static uint8_t *place_tree(struct worker *worker, struct slot *slot, uint64_t bytes)
+{
+    struct reader *reader = worker->reader;
+    uint64_t wanted = (MAX_DIGEST + bytes + TREE_UNIT - 1) / TREE_UNIT;
+    if (reader->keep_trees) {
+        if (wanted > UINT32_MAX / 2)
+            return NULL;
+        uint32_t unit = atomic_fetch_add(&reader->head->trees_end, wanted);
+        if ((unit + wanted) * TREE_UNIT > reader->tree_bytes)
+            return NULL;
+        slot->tree = unit;
+        slot->tree_bytes = bytes;
+        slot->flags |= HAS_TREE;
+        return reader->trees + (uint64_t)unit * TREE_UNIT;
+    }
+    if (worker->scratch_bytes < wanted * TREE_UNIT) {
+        free(worker->scratch);
+        worker->scratch = malloc(wanted * TREE_UNIT);
+        worker->scratch_bytes = worker->scratch == NULL ? 0 : wanted * TREE_UNIT;
+    }
+    return worker->scratch;
+}
+
+static bool compute_digest(struct worker *worker, struct slot *slot, const struct content *content, uint64_t size)
+{
+    const struct hash *with = &worker->reader->hash;
+    struct tree tree = plan_tree(size, with->size);
+    uint8_t *root = place_tree(worker, slot, tree.bytes);
+    if (root == NULL)
+        return false;
+    uint8_t *blocks = root + MAX_DIGEST;
+    memset(root, 0, MAX_DIGEST + tree.bytes);
+    if (!hash_content(worker, content, size, tree.levels == 0 ? root : blocks + tree.at[0]))
+        return false;
+    for (int level = 0; level < tree.levels; level++) {
+        uint8_t *above = level + 1 < tree.levels ? blocks + tree.at[level + 1] : root;
+        uint64_t end = whole_blocks(tree.count[level] * with->size);
+        for (uint64_t at = 0; at < end; at += BLOCK_SIZE, above += with->size)
+            hash(worker, blocks + tree.at[level] + at, BLOCK_SIZE, above);
+    }
+    struct fsverity_descriptor descriptor = {
+        .version = 1, .hash_algorithm = with->id, .log_blocksize = 12, .data_size = htole64(size)
+    };
+    memcpy(descriptor.root_hash, root, with->size);
+    hash(worker, &descriptor, sizeof(descriptor), slot->digest);
+    slot->digest_bytes = with->size;
+    return true;
+}
+
+/* What the kernel enforces. Leaves `slot` without digest when it enforces nothing; false when it is of another kind. */
+static bool measure_digest(struct worker *worker, struct slot *slot, int fd)
+{
+    struct {
+        struct fsverity_digest head;
+        uint8_t bytes[MAX_DIGEST];
+    } found = { .head.digest_size = MAX_DIGEST };
+    if (ioctl(fd, FS_IOC_MEASURE_VERITY, &found) != 0)
+        return errno == ENODATA || errno == ENOTTY || errno == EOPNOTSUPP;
+    const struct hash *with = &worker->reader->hash;
+    if (found.head.digest_algorithm != with->id || found.head.digest_size != with->size)
+        return false;
+    memcpy(slot->digest, found.bytes, with->size);
+    slot->digest_bytes = with->size;
+    return true;
+}
+
+static bool add_digest(struct worker *worker, struct slot *slot, int fd)
+{
+    uint32_t digests = worker->reader->digests;
+    if (slot->size == 0 || digests == NO_DIGESTS)
+        return true;
+    if (digests == MEASURE_FIRST && !measure_digest(worker, slot, fd))
+        return false;
+    const struct content content = { .fd = fd };
+    return slot->digest_bytes > 0 || compute_digest(worker, slot, &content, slot->size);
+}
+
+static void note_status(struct slot *slot, const struct stat *status)
+{
+    slot->mode = status->st_mode;
+    slot->uid = status->st_uid;
+    slot->gid = status->st_gid;
+    slot->size = status->st_size;
+}
+
+/* Of each: the lengths of name and value in two bytes, name, value. `fd` is negative for a path that is not followed. */
+static bool add_xattrs(struct slot *slot, int fd, const char *path)
+{
+    char names[4096];
+    ssize_t size = fd >= 0 ? flistxattr(fd, names, sizeof(names)) : llistxattr(path, names, sizeof(names));
+    if (size < 0)
+        return false;
+    uint8_t *at = slot->variable, *end = at + sizeof(slot->variable);
+    for (const char *name = names; name < names + size; name += strlen(name) + 1) {
+        uint16_t lengths[2] = { strlen(name), 0 };
+        if (end - at < (ptrdiff_t)(sizeof(lengths) + lengths[0]))
+            return false;
+        uint8_t *value = at + sizeof(lengths) + lengths[0];
+        /* With no room at all it would be asked for the length only. */
+        if (value == end)
+            return false;
+        ssize_t length = fd >= 0 ? fgetxattr(fd, name, value, end - value) : lgetxattr(path, name, value, end - value);
+        if (length < 0)
+            return false;
+        lengths[1] = length;
+        memcpy(at, lengths, sizeof(lengths));
+        memcpy(at + sizeof(lengths), name, lengths[0]);
+        at = value + length;
+    }
+    slot->attributes_bytes = at - slot->variable;
+    return true;
+}
+
+/* bare-user keeps owner, mode and xattrs of a file in one xattr, and the target of a link as content. */
+static bool read_bare_user(struct worker *worker, struct slot *slot, int fd)
+{
+    ssize_t size = fgetxattr(fd, "user.ostreemeta", slot->variable, sizeof(slot->variable));
+    /* (uuua(ayay)): the mode is the third number, big endian. */
+    if (size < 12)
+        return false;
+    slot->attributes_bytes = size;
+    uint32_t mode = (uint32_t)slot->variable[10] << 8 | slot->variable[11];
+    if (!S_ISLNK(mode))
+        return add_digest(worker, slot, fd);
+    uint8_t *target = slot->variable + size;
+    if (slot->size > sizeof(slot->variable) - size || !read_exactly(fd, target, slot->size))
+        return false;
+    uint8_t *nul = memchr(target, 0, slot->size);
+    slot->target_bytes = nul == NULL ? slot->size : (uint64_t)(nul - target);
+    slot->flags |= HAS_TARGET;
+    return true;
+}
+
+static uint32_t big_endian(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+/* Length and zeros, four bytes each, a header (tuuuusa(ayay)) in big endian, and then the deflated content. */
+static bool read_archive(struct worker *worker, struct slot *slot, int fd)
+{
+    uint8_t *header = slot->variable + 8;
+    if (!read_exactly(fd, slot->variable, 8))
+        return false;
+    uint32_t length = big_endian(slot->variable);
+    if (length < 24 || length > sizeof(slot->variable) - 8 || !read_exactly(fd, header, length))
+        return false;
+    slot->attributes_bytes = 8 + length;
+    uint64_t size = (uint64_t)big_endian(header) << 32 | big_endian(header + 4);
+    if (S_ISLNK(big_endian(header + 16)) || size == 0 || worker->reader->digests == NO_DIGESTS)
+        return true;
+    z_stream stream = { 0 };
+    if (inflateInit2(&stream, -MAX_WBITS) != Z_OK)
+        return false;
+    const struct content content = { .fd = fd, .stream = &stream };
+    uint8_t more;
+    bool done = compute_digest(worker, slot, &content, size) && !read_content(worker, &content, &more, 1) &&
+                inflate(&stream, Z_FINISH) == Z_STREAM_END;
+    inflateEnd(&stream);
+    return done;
+}
+
+/* A repository of one of the other modes stores links as what they are. */
+static bool read_link(struct reader *reader, struct slot *slot, const char *object)
+{
+    struct stat status;
+    char path[4096];
+    bool stores_links = reader->source != BARE_USER && reader->source != ARCHIVE;
+    if (!stores_links || fstatat(reader->folder, object, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+    note_status(slot, &status);
+    if ((size_t)snprintf(path, sizeof(path), "%s/%s", reader->prefix, object) >= sizeof(path))
+        return false;
+    if (reader->source == BARE && !add_xattrs(slot, -1, path))
+        return false;
+    size_t room = sizeof(slot->variable) - slot->attributes_bytes;
+    ssize_t size = readlinkat(reader->folder, object, (char *)slot->variable + slot->attributes_bytes, room);
+    if (size < 0 || (size_t)size == room)
+        return false;
+    slot->target_bytes = size;
+    slot->flags |= HAS_TARGET;
+    return true;
+}
+
+static bool is_unchanged(int fd, const uint8_t stamp[STAMP_BYTES])
+{
+    struct statx status;
+    uint8_t now[STAMP_BYTES];
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status) != 0)
+        return false;
+    memcpy(now, &status.stx_dev_major, 8);
+    memcpy(now + 8, &status.stx_ino, 8);
+    memcpy(now + 16, &status.stx_size, 8);
+    memcpy(now + 24, &status.stx_mtime, 12);
+    memcpy(now + 36, &status.stx_ctime, 12);
+    return memcmp(now, stamp, STAMP_BYTES) == 0;
+}
+
+/* A name that begins with the stamp of its inode: afterwards the file has to be what it was when that was taken. */
+static bool read_stamped(struct worker *worker, struct slot *slot, int fd)
+{
+    return add_digest(worker, slot, fd) && is_unchanged(fd, (const uint8_t *)slot->name);
+}
+
+static bool read_opened(struct worker *worker, struct slot *slot, int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
+        return false;
+    note_status(slot, &status);
+    switch (worker->reader->source) {
+    case STAMPED:
+        return read_stamped(worker, slot, fd);
+    case ARCHIVE:
+        return read_archive(worker, slot, fd);
+    case BARE_USER:
+        return read_bare_user(worker, slot, fd);
+    case BARE:
+        return add_xattrs(slot, fd, NULL) && add_digest(worker, slot, fd);
+    default:
+        return add_digest(worker, slot, fd);
+    }
+}
+
+#define OPEN_FLAGS (O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
+
+static bool read_path(struct worker *worker, struct slot *slot)
+{
+    int fd = open(slot->name + STAMP_BYTES, OPEN_FLAGS);
+    bool done = fd >= 0 && read_opened(worker, slot, fd);
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+static bool read_object(struct worker *worker, struct slot *slot)
+{
+    char object[OBJECT_PATH_BYTES];
+    /* A name that is no checksum could lead anywhere. */
+    if (strspn(slot->name, "0123456789abcdef") != 64 || slot->name[64] != '\0')
+        return false;
+    const char *extension = worker->reader->source == ARCHIVE ? "filez" : "file";
+    snprintf(object, sizeof(object), "%.2s/%.62s.%s", slot->name, slot->name + 2, extension);
+    int fd = openat(worker->reader->folder, object, OPEN_FLAGS);
+    if (fd < 0)
+        return read_link(worker->reader, slot, object);
+    bool done = read_opened(worker, slot, fd);
+    close(fd);
+    return done;
+}
+
+static void do_job(struct worker *worker, uint32_t job)
+{
+    struct reader *reader = worker->reader;
+    struct slot *slot = &reader->slots[job % reader->slot_count];
+    slot->flags = slot->attributes_bytes = slot->target_bytes = slot->digest_bytes = 0;
+    bool done = reader->source == STAMPED ? read_path(worker, slot) : read_object(worker, slot);
+    atomic_store(&slot->state, done ? DONE : FAILED);
+    if (atomic_load(&reader->awaited)) {
+        pthread_mutex_lock(&reader->lock);
+        pthread_cond_broadcast(&reader->done);
+        pthread_mutex_unlock(&reader->lock);
+    }
+}
+
+/* The next job that nobody has; -1 when there is none now. */
+static int64_t take(struct reader *reader)
+{
+    uint32_t job = atomic_load(&reader->head->taken);
+    do {
+        if (job == atomic_load(&reader->head->published))
+            return -1;
+    } while (!atomic_compare_exchange_weak(&reader->head->taken, &job, job + 1));
+    return job;
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct reader *reader = worker->reader;
+    for (;;) {
+        int64_t job = take(reader);
+        if (job >= 0) {
+            do_job(worker, job);
+            continue;
+        }
+        pthread_mutex_lock(&reader->lock);
+        /* Who publishes looks at this number afterwards, and then needs the lock to wake anybody. */
+        atomic_fetch_add(&reader->head->idle, 1);
+        while (!reader->closed && (job = take(reader)) < 0)
+            pthread_cond_wait(&reader->work, &reader->lock);
+        atomic_fetch_sub(&reader->head->idle, 1);
+        bool closed = reader->closed;
+        pthread_mutex_unlock(&reader->lock);
+        if (closed)
+            return NULL;
+        do_job(worker, job);
+    }
+}
+
+static struct worker *new_worker(struct reader *reader)
+{
+    struct worker *worker = calloc(1, sizeof(*worker));
+    if (worker != NULL)
+        worker->reader = reader;
+    return worker;
+}
+
+static bool find_hash(struct hash *out, int algorithm)
+{
+    /* node has OpenSSL in it, or is linked with it. */
+    const char *family = algorithm == FS_VERITY_HASH_ALG_SHA512 ? "SHA512" : "SHA256";
+    void **functions[] = { (void **)&out->init, (void **)&out->update, (void **)&out->final };
+    const char *const names[] = { "Init", "Update", "Final" };
+    char symbol[32];
+    for (int i = 0; i < 3; i++) {
+        snprintf(symbol, sizeof(symbol), "%s_%s", family, names[i]);
+        *functions[i] = dlsym(RTLD_DEFAULT, symbol);
+        if (*functions[i] == NULL)
+            return false;
+    }
+    out->id = algorithm;
+    out->size = algorithm == FS_VERITY_HASH_ALG_SHA512 ? 64 : 32;
+    return true;
+}
+
+struct reader *reader_open(const char *prefix, uint32_t source, uint32_t digests, int algorithm, int keep_trees)
+{
+    struct reader *reader = calloc(1, sizeof(*reader));
+    if (reader == NULL)
+        return NULL;
+    reader->source = source;
+    reader->digests = digests;
+    reader->keep_trees = keep_trees != 0;
+    reader->prefix = strdup(prefix);
+    reader->folder = *prefix == '\0' ? AT_FDCWD : open(prefix, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    reader->workers[0] = new_worker(reader);
+    pthread_mutex_init(&reader->lock, NULL);
+    pthread_cond_init(&reader->work, NULL);
+    pthread_cond_init(&reader->done, NULL);
+    bool ready = find_hash(&reader->hash, algorithm) && reader->prefix != NULL && reader->workers[0] != NULL &&
+                 (reader->folder >= 0 || reader->folder == AT_FDCWD);
+    return ready ? reader : NULL;
+}
+
+/* The memory of the ring, which is never given back: results are views of it. NULL when there is none. */
+void *reader_memory(struct reader *reader, uint32_t slot_count, uint64_t tree_bytes)
+{
+    size_t head_bytes = sizeof(struct head) + (size_t)slot_count * sizeof(struct slot);
+    uint8_t *memory = mmap(NULL, head_bytes + tree_bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    reader->head = (struct head *)memory;
+    reader->slots = (struct slot *)(memory + sizeof(struct head));
+    reader->trees = memory + head_bytes;
+    reader->tree_bytes = tree_bytes;
+    reader->slot_count = slot_count;
+    return memory;
+}
+
+/* As many as can be had: without any, reader_finish does everything. */
+void reader_start(struct reader *reader, int threads)
+{
+    while (reader->thread_count < threads && reader->thread_count < MAX_THREADS) {
+        struct worker *worker = new_worker(reader);
+        reader->workers[1 + reader->thread_count] = worker;
+        if (worker == NULL || pthread_create(&reader->threads[reader->thread_count], NULL, work, worker) != 0)
+            return;
+        reader->thread_count++;
+    }
+}
+
+/* For who has published jobs and sees a thread idle. */
+void reader_wake(struct reader *reader)
+{
+    pthread_mutex_lock(&reader->lock);
+    pthread_cond_broadcast(&reader->work);
+    pthread_mutex_unlock(&reader->lock);
+}
+
+/* Returns when the job is done, and does jobs meanwhile. */
+void reader_finish(struct reader *reader, uint32_t wanted)
+{
+    struct slot *slot = &reader->slots[wanted % reader->slot_count];
+    if (atomic_load(&reader->head->idle) > 0)
+        reader_wake(reader);
+    while (atomic_load(&slot->state) == PENDING) {
+        int64_t job = take(reader);
+        if (job >= 0) {
+            do_job(reader->workers[0], job);
+            continue;
+        }
+        pthread_mutex_lock(&reader->lock);
+        atomic_store(&reader->awaited, true);
+        while (atomic_load(&slot->state) == PENDING)
+            pthread_cond_wait(&reader->done, &reader->lock);
+        atomic_store(&reader->awaited, false);
+        pthread_mutex_unlock(&reader->lock);
+    }
+}
+
+/* Ends the threads, each after the job that it has. */
+void reader_close(struct reader *reader)
+{
+    pthread_mutex_lock(&reader->lock);
+    reader->closed = true;
+    pthread_cond_broadcast(&reader->work);
+    pthread_mutex_unlock(&reader->lock);
+    for (int i = 0; i < reader->thread_count; i++)
+        pthread_join(reader->threads[i], NULL);
+    for (int i = 0; i <= MAX_THREADS && reader->workers[i] != NULL; i++) {
+        free(reader->workers[i]->scratch);
+        free(reader->workers[i]);
+    }
+    if (reader->folder >= 0)
+        close(reader->folder);
+    free(reader->prefix);
+    free(reader);
+}

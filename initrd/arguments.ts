@@ -1,13 +1,12 @@
-/** How the program was called: to boot, or to answer a question without touching anything. */
+/** How the program was asked a question. */
 
 import { ascii, type ByteString, printable } from '../src/formats/encoding.ts';
 import { usageError } from '../src/formats/errors.ts';
 
-export type Invocation =
-  | { readonly mode: 'boot'; readonly root: ByteString }
+export type Question =
   /** What would be booted and how, without mounting. */
   | { readonly mode: 'plan'; readonly root: ByteString }
-  /** For whoever builds an initramfs: is `policy`, with the keys below `tree`, one that boots sealed? */
+  /** For whoever builds an initramfs: is `policy`, with the keys below `tree`, one that boots? */
   | { readonly mode: 'check-policy'; readonly policy: ByteString; readonly tree: ByteString }
   /** For the unit that ends a failed boot. */
   | { readonly mode: 'failure-action' };
@@ -15,7 +14,7 @@ export type Invocation =
 const DEFAULT_ROOT = ascii('/sysroot');
 
 /** `words` without the program's name. */
-export function parseArguments(words: readonly ByteString[]): Invocation {
+export function parseQuestion(words: readonly ByteString[]): Question {
   const [first, ...rest] = words;
   if (first === '--check-policy' && (rest.length === 1 || rest.length === 2)) {
     const [policy = first, tree = ascii('')] = rest;
@@ -23,8 +22,5 @@ export function parseArguments(words: readonly ByteString[]): Invocation {
   }
   if (first === '--plan' && rest.length <= 1) return { mode: 'plan', root: rest[0] ?? DEFAULT_ROOT };
   if (first === '--failure-action' && rest.length === 0) return { mode: 'failure-action' };
-  if (first?.startsWith('-') || rest.length > 0) {
-    throw usageError('usage', `cannot use the arguments ${words.map(printable).join(' ')}`);
-  }
-  return { mode: 'boot', root: first ?? DEFAULT_ROOT };
+  throw usageError('usage', `cannot use the arguments ${words.map(printable).join(' ')}`);
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run build:initrd`: TypeScript -> one script (esbuild) -> stripped bytecode (a compiler built here from the
+ * `npm run build:initrd`: TypeScript -> two scripts (bundle.ts) -> stripped bytecode (a compiler built here from the
  * same QuickJS sources) -> one static musl binary, .cache/initrd/sealroot-prepare-root. Two builds in different
  * folders give the same bytes: every path that a compiler sees is relative to its source folder.
  */
@@ -10,9 +10,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { build as bundle } from 'esbuild';
 import { systemError } from '../src/formats/errors.ts';
 import { withLock } from '../tools/cache.ts';
+import { bundleScripts } from './bundle.ts';
 import { QUICKJS_VERSION, quickjsSource } from './quickjs-source.ts';
 
 const run = promisify(execFile);
@@ -70,12 +70,16 @@ export async function buildForInitramfs(entry: string, name: string, output = OU
     const quickjs = await quickjsSource();
     const objects = path.join(output, 'objects');
     await mkdir(objects, { recursive: true });
-    const script = await bundleProgram(entry);
-    const bytecode = await compileScript(script, await buildCompiler(quickjs, objects), objects);
+    const scripts = await bundleScripts(entry);
+    const compiler = await buildCompiler(quickjs, objects);
+    const bytecode: string[] = [];
+    for (const [script, text] of Object.entries(scripts)) {
+      bytecode.push(await compileScript(script, text, compiler, objects));
+    }
     const units: Unit[] = [
       ...QUICKJS_FILES.map((file) => targetUnit(quickjs, file, quickjsFlags(file))),
       ...RUNTIME_FILES.map((file) => targetUnit(RUNTIME, file, runtimeFlags(file, quickjs))),
-      targetUnit(objects, bytecode, []),
+      ...bytecode.map((file) => targetUnit(objects, file, [])),
     ];
     const compiled: string[] = [];
     for (const unit of units) compiled.push(await compile(unit, objects));
@@ -99,23 +103,6 @@ function targetUnit(folder: string, file: string, flags: readonly string[]): Uni
   return { compiler: 'musl-gcc', folder, file, flags: [...TARGET_FLAGS, ...flags] };
 }
 
-/** One file, without a module system: what QuickJS needs no promise to run. */
-async function bundleProgram(entry: string): Promise<string> {
-  const result = await bundle({
-    entryPoints: [path.join(import.meta.dirname, '..', entry)],
-    absWorkingDir: path.join(import.meta.dirname, '..'),
-    bundle: true,
-    write: false,
-    format: 'iife',
-    platform: 'neutral',
-    target: 'es2023',
-    minify: true,
-    legalComments: 'none',
-    mainFields: ['module', 'main'],
-  });
-  return result.outputFiles[0]?.text ?? '';
-}
-
 async function buildCompiler(quickjs: string, objects: string): Promise<string> {
   const flags = ['-O1', ...C_FLAGS];
   const units: Unit[] = [
@@ -137,13 +124,18 @@ async function buildCompiler(quickjs: string, objects: string): Promise<string> 
   return compiler;
 }
 
-/** The name, in `objects`, of a C file that holds the script's bytecode. */
-async function compileScript(script: string, compiler: string, objects: string): Promise<string> {
-  const name = `bytecode-${hashOf(script, compiler)}.c`;
+/** The name, in `objects`, of a C file that holds the bytecode of a script, which is called `script` there. */
+async function compileScript(
+  script: string,
+  text: string,
+  compiler: string,
+  objects: string,
+): Promise<string> {
+  const name = `bytecode-${hashOf(script, text, compiler)}.c`;
   const file = path.join(objects, name);
   if (existsSync(file)) return name;
-  const child = run(compiler, { maxBuffer: 64 << 20, timeout: 60_000 });
-  child.child.stdin?.end(script);
+  const child = run(compiler, [script], { maxBuffer: 64 << 20, timeout: 60_000 });
+  child.child.stdin?.end(text);
   const { stdout } = await child.catch((error: unknown) => {
     throw systemError('build-failed', `cannot compile the program to bytecode: ${detailOf(error)}`);
   });

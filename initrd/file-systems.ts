@@ -1,16 +1,8 @@
 /** The two file systems of a composefs root, made with the mount API of fsopen(2) and attached nowhere. */
 
-import { ascii, type ByteString, toByteString } from '../src/formats/encoding.ts';
-import { systemError } from '../src/formats/errors.ts';
-import {
-  encodeLoopConfig,
-  LO_FLAGS_AUTOCLEAR,
-  LO_FLAGS_READ_ONLY,
-  LOOP_ATTEMPTS,
-  LOOP_CONFIGURE,
-  LOOP_CTL_GET_FREE,
-} from '../src/formats/linux.ts';
+import { ascii, type ByteString } from '../src/formats/encoding.ts';
 import { type MeasuredImage, readable } from './image.ts';
+import { seldom } from './load.ts';
 import * as sys from './sys.ts';
 
 const EROFS = ascii('erofs');
@@ -23,7 +15,7 @@ export function mountImage(image: MeasuredImage): sys.Descriptor {
   } catch (error) {
     if (sys.errnoOf(error) !== 'ENOTBLK') throw error;
   }
-  const device = attachLoopDevice(image);
+  const device = seldom().attachLoopDevice(image);
   const mount = mountErofs(device.path, image.name);
   // The mount holds the device from now on; AUTOCLEAR frees it after the last user.
   sys.close(device.fd);
@@ -70,49 +62,8 @@ function create(context: sys.Descriptor, name: string): void {
   try {
     sys.createFileSystem(context, name);
   } catch (error) {
-    const said = kernelMessages(context);
+    const said = seldom().kernelMessages(context);
     if (!(error instanceof sys.KernelError) || said === '') throw error;
     throw new sys.KernelError(`create ${name} (${said})`, error.number);
   }
-}
-
-const MESSAGE_ROOM = 512;
-
-/** What the file system wrote into its context's log, newest last. */
-function kernelMessages(context: sys.Descriptor): string {
-  const found: string[] = [];
-  const buffer = new Uint8Array(MESSAGE_ROOM);
-  try {
-    for (;;) {
-      const length = sys.read(context, buffer, 'kernel messages');
-      const end = length > 0 && buffer[length - 1] === 0x0a ? length - 1 : length;
-      found.push(toByteString(buffer.subarray(0, end)));
-    }
-  } catch (error) {
-    // ENODATA: no more.
-    if (!(error instanceof sys.KernelError)) throw error;
-  }
-  return found.join(', ');
-}
-
-function attachLoopDevice(image: MeasuredImage): { fd: sys.Descriptor; path: ByteString } {
-  const control = sys.open(ascii('/dev/loop-control'), sys.O_RDWR);
-  for (let attempt = 0; attempt < LOOP_ATTEMPTS; attempt++) {
-    const number = sys.ioctl(control, LOOP_CTL_GET_FREE, 0, 'find a free loop device');
-    const path = ascii(`/dev/loop${number}`);
-    const fd = sys.open(path, sys.O_RDONLY);
-    const config = encodeLoopConfig(image.fd, LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR);
-    try {
-      sys.ioctl(fd, LOOP_CONFIGURE, config, `configure ${path} for ${image.name}`);
-      sys.close(control);
-      return { fd, path };
-    } catch (error) {
-      if (sys.errnoOf(error) !== 'EBUSY') throw error;
-      sys.close(fd);
-    }
-  }
-  throw systemError(
-    'mount-failed',
-    `cannot mount ${image.name}: no free loop device in ${LOOP_ATTEMPTS} attempts`,
-  );
 }

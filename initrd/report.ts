@@ -10,7 +10,7 @@
 import { concatBytes } from '../src/formats/bytes.ts';
 import { ascii, type ByteString, fromByteString, printable } from '../src/formats/encoding.ts';
 import { SealrootError } from '../src/formats/errors.ts';
-import { refusalOf } from '../src/formats/refusals.ts';
+import { seldom } from './load.ts';
 import * as sys from './sys.ts';
 
 const NAME = 'sealroot-prepare-root';
@@ -47,7 +47,7 @@ export function warn(message: string): void {
 export function noteRefusal(deployment: ByteString, error: SealrootError): void {
   const { code, message } = error;
   warn(`cannot boot ${printable(deployment)}: ${code}: ${message}`);
-  const refusal = refusalOf(code);
+  const refusal = seldom().refusalOf(code);
   if (refusal !== undefined) logRefusal(code, refusal.messageId, message, error.hint ?? refusal.remedy);
 }
 
@@ -67,7 +67,7 @@ export function refuse(error: unknown): number {
   const code = known ? error.code : 'internal';
   // Out of memory can surface as any value, even null.
   const message = known ? error.message : `cannot go on: ${String(error)}`;
-  const refusal = refusalOf(code);
+  const refusal = seldom().refusalOf(code);
   const remedy = (known ? error.hint : undefined) ?? refusal?.remedy ?? 'boot another deployment';
   writeLine(ERROR_PREFIX, `${NAME}: error: ${code}: ${message}; ${remedy}`);
   if (refusal !== undefined) logRefusal(code, refusal.messageId, message, remedy);

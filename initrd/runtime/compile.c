@@ -1,5 +1,6 @@
 /*
- * Runs on the build machine: script on standard input -> C source of its stripped bytecode on standard output.
+ * Runs on the build machine, with a name: script on standard input -> C source of its stripped bytecode, NAME_bytecode, on
+ * standard output. No script, no bytecode.
  * It must be made from the same QuickJS sources as the runtime, since the format has no stable version.
  */
 #include <stdio.h>
@@ -25,16 +26,17 @@ static char *read_all(FILE *file, size_t *size)
     return text;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     size_t size;
     char *script = read_all(stdin, &size);
     JSRuntime *runtime = JS_NewRuntime();
     JSContext *ctx = runtime ? JS_NewContext(runtime) : NULL;
-    if (!script || !ctx)
+    if (argc != 2 || !script || !ctx)
         return 1;
+    const char *name = argv[1];
     JS_SetStripInfo(runtime, JS_STRIP_SOURCE | JS_STRIP_DEBUG);
-    JSValue function = JS_Eval(ctx, script, size, "prepare-root", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
+    JSValue function = JS_Eval(ctx, script, size, name, JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
     if (JS_IsException(function)) {
         const char *reason = JS_ToCString(ctx, JS_GetException(ctx));
         fprintf(stderr, "cannot compile the script: %s\n", reason ? reason : "unknown error");
@@ -44,7 +46,10 @@ int main(void)
     uint8_t *bytecode = JS_WriteObject(ctx, &length, function, JS_WRITE_OBJ_BYTECODE);
     if (!bytecode)
         return 1;
-    printf("#include <stdint.h>\nconst uint32_t program_bytecode_size = %zu;\nconst uint8_t program_bytecode[] = {", length);
+    if (size == 0)
+        length = 0;
+    printf("#include <stdint.h>\nconst uint32_t %s_bytecode_size = %zu;\n", name, length);
+    printf("const uint8_t %s_bytecode[%zu] = {", name, length ? length : 1);
     for (size_t i = 0; i < length; i++)
         printf("%s%u,", i % 24 ? "" : "\n", bytecode[i]);
     printf("\n};\n");

@@ -9,9 +9,6 @@
 
 #include "runtime.h"
 
-extern const uint8_t program_bytecode[];
-extern const uint32_t program_bytecode_size;
-
 /* A commit and its detached metadata are read whole, 16 MiB each, and may be held twice while they are parsed. */
 #define MEMORY_LIMIT (96u << 20)
 #define STACK_LIMIT (512u << 10)

@@ -7,6 +7,12 @@
 
 #include "quickjs.h"
 
+/* The scripts (../bundle.ts), compiled. The second may be empty. */
+extern const uint8_t program_bytecode[];
+extern const uint32_t program_bytecode_size;
+extern const uint8_t seldom_bytecode[];
+extern const uint32_t seldom_bytecode_size;
+
 /* An allocator for one short-lived process: size classes over mmap, honouring JS_SetMemoryLimit. */
 extern const JSMallocFunctions slab_functions;
 

@@ -1,5 +1,5 @@
 /*
- * The global object `sys` (sys.d.ts): one raw system call, the call numbers, the arguments, two hashes.
+ * The global object `sys` (sys.d.ts): one raw system call, the call numbers, the arguments, two hashes, the second script.
  * What each call means, which buffers it needs and what its errors lead to is decided in ../sys.ts.
  */
 #include <fcntl.h>
@@ -110,6 +110,15 @@ static JSValue js_sha2(JSContext *ctx, JSValueConst this_value, int argc, JSValu
     return bytes_from(ctx, digest, magic / 8);
 }
 
+/* Runs the second script. Its bytecode is part of this binary: nothing checks what is in it. */
+static JSValue js_seldom(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
+{
+    if (seldom_bytecode_size == 0)
+        return JS_UNDEFINED;
+    JSValue script = JS_ReadObject(ctx, seldom_bytecode, seldom_bytecode_size, JS_READ_OBJ_BYTECODE);
+    return JS_IsException(script) ? script : JS_EvalFunction(ctx, script);
+}
+
 #define NUMBER(name) JS_PROP_INT32_DEF(#name, SYS_##name, JS_PROP_ENUMERABLE)
 static const JSCFunctionListEntry call_numbers[] = {
     NUMBER(clock_gettime), NUMBER(close),       NUMBER(exit_group), NUMBER(fsconfig),      NUMBER(fsmount),    NUMBER(fsopen),
@@ -129,6 +138,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("syscall", 7, js_syscall),
     JS_CFUNC_MAGIC_DEF("sha256", MAX_PARTS, js_sha2, 256),
     JS_CFUNC_MAGIC_DEF("sha512", MAX_PARTS, js_sha2, 512),
+    JS_CFUNC_DEF("seldom", 0, js_seldom),
     JS_OBJECT_DEF("nr", call_numbers, COUNT(call_numbers), JS_PROP_ENUMERABLE),
     JS_OBJECT_DEF("flag", open_flags, COUNT(open_flags), JS_PROP_ENUMERABLE),
 };

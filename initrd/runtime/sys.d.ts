@@ -42,4 +42,6 @@ declare const sys: {
   /** Of the concatenation of the parts (at most eight); likewise sha512. */
   sha256(...parts: readonly Uint8Array[]): Uint8Array;
   sha512(...parts: readonly Uint8Array[]): Uint8Array;
+  /** The value of the second script (../bundle.ts); undefined if the program has none. */
+  seldom(): unknown;
 };

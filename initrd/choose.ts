@@ -1,0 +1,63 @@
+/** What is to boot and how: from the initramfs's policy and the kernel's arguments to a deployment and a mount plan. */
+
+import type { Decision } from '../src/formats/boot-report.ts';
+import { findKernelArgument, type KernelArgument, kernelArguments } from '../src/formats/cmdline.ts';
+import { ascii, type ByteString, printable, toByteString } from '../src/formats/encoding.ts';
+import { refused } from '../src/formats/errors.ts';
+import { type MountStep, planMounts } from '../src/formats/mount-plan.ts';
+import { bootFirst, type Choice } from './candidates.ts';
+import { openPhysicalRoot, type PhysicalRoot } from './deployment.ts';
+import { gatherFacts } from './facts.ts';
+import { readOwn } from './files.ts';
+import { type MeasuredImage, openMeasuredImage } from './image.ts';
+import type { Phases } from './phases.ts';
+import { warn } from './report.ts';
+import { loadTrust, MAX_OWN_BYTES, POLICY_PATH, type Trust } from './trust.ts';
+
+const CMDLINE_PATH = ascii('/proc/cmdline');
+
+export interface Chosen {
+  readonly root: PhysicalRoot;
+  readonly trust: Trust;
+  readonly choice: Choice;
+  readonly decision: Decision;
+}
+
+/** Calls `use` with the deployment that is to boot, and with the next if it throws and the policy lets it. */
+export function choose<T>(path: ByteString, phases: Phases, use: (chosen: Chosen) => T): T {
+  const given = readCommandLine();
+  const trust = loadTrust({ kernelArguments: given });
+  for (const warning of trust.warnings) warn(warning);
+  for (const name of trust.policy.ignoredArguments) {
+    warn(`cannot follow kernel argument ${printable(name)}: only ${POLICY_PATH} decides`);
+  }
+  phases.end('policy');
+  const root = openPhysicalRoot(path);
+  return bootFirst(root, trust, deploymentArgument(given), (choice, passedOver) => {
+    phases.end('verdict');
+    const { deployment, verdict } = choice;
+    const decision = { deployment: deployment.path, verdict, policy: trust.policy, passedOver };
+    return use({ root, trust, choice, decision });
+  });
+}
+
+export function openImage({ choice }: Chosen): MeasuredImage {
+  return openMeasuredImage(choice.deployment.directory, choice.verdict.digest);
+}
+
+export function planOf({ root, trust, choice }: Chosen): MountStep[] {
+  const facts = gatherFacts(root, choice.deployment);
+  // ostree's generator, which else mounts /var, takes the stateroot from `ostree=`; here that names another or none.
+  const mountsVar = facts.mountsVar || choice.kernel !== undefined;
+  return planMounts({ ...facts, mountsVar, trust, kernel: choice.kernel });
+}
+
+export function readCommandLine(): KernelArgument[] {
+  return kernelArguments(toByteString(readOwn(CMDLINE_PATH, MAX_OWN_BYTES) ?? new Uint8Array(0)));
+}
+
+function deploymentArgument(given: readonly KernelArgument[]): ByteString {
+  const argument = findKernelArgument(given, 'ostree');
+  if (argument !== undefined && argument !== '') return argument;
+  throw refused('cmdline-ostree-missing', `cannot choose a deployment: ${CMDLINE_PATH} has no ostree=`);
+}

@@ -72,6 +72,7 @@ describe('ostree accepts what sealroot sealed', () => {
     results.set(mode, { commit, digest });
 
     const show = `ostree show --repo=${mode} --print-hex`;
+    // The signature stands there as [[byte 0x..., or, when its last byte happens to be 0, as [b'...
     const output = await inForky(`
       ostree fsck --repo=${mode} >/dev/null
       ostree rev-parse --repo=${mode} os/x
@@ -80,7 +81,7 @@ describe('ostree accepts what sealroot sealed', () => {
       fsverity digest --compact ${mode}.cfs
       ostree show --repo=${mode} --print-metadata-key=version os/x
       ostree diff --repo=${mode} ${replaced} os/x
-      ostree show --repo=${mode} --print-detached-metadata-key=ostree.sign.ed25519 os/x | grep -c '^\\[\\[byte 0x'`);
+      ostree show --repo=${mode} --print-detached-metadata-key=ostree.sign.ed25519 os/x | grep -c '^\\[[[b]'`);
     expect(output.trim().split('\n')).toEqual([commit, digest, digest, "'7'", '1']);
 
     // `ostree log` prints the commit, its parent, date, subject and body: all but the first are as they were.

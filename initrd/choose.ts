@@ -3,13 +3,14 @@
 import type { Decision } from '../src/formats/boot-report.ts';
 import { findKernelArgument, type KernelArgument, kernelArguments } from '../src/formats/cmdline.ts';
 import { ascii, type ByteString, printable, toByteString } from '../src/formats/encoding.ts';
-import { refused } from '../src/formats/errors.ts';
+import { refused, SealrootError } from '../src/formats/errors.ts';
 import { type MountStep, planMounts } from '../src/formats/mount-plan.ts';
 import { bootFirst, type Choice } from './candidates.ts';
 import { openPhysicalRoot, type PhysicalRoot } from './deployment.ts';
 import { gatherFacts } from './facts.ts';
 import { readOwn } from './files.ts';
 import { type MeasuredImage, openMeasuredImage } from './image.ts';
+import { seldom } from './load.ts';
 import type { Phases } from './phases.ts';
 import { warn } from './report.ts';
 import { loadTrust, MAX_OWN_BYTES, POLICY_PATH, type Trust } from './trust.ts';
@@ -41,8 +42,21 @@ export function choose<T>(path: ByteString, phases: Phases, use: (chosen: Chosen
   });
 }
 
-export function openImage({ choice }: Chosen): MeasuredImage {
-  return openMeasuredImage(choice.deployment.directory, choice.verdict.digest);
+/**
+ * Calls `use` with the image of the deployment, and, where the policy lets it, with one built from the commit's objects
+ * when that one is not the signed one, or turns out to be damaged.
+ */
+export function withImage<T>({ root, trust, choice }: Chosen, use: (image: MeasuredImage) => T): T {
+  const { deployment, verdict } = choice;
+  try {
+    return use(openMeasuredImage(deployment.directory, verdict.digest));
+  } catch (error) {
+    if (!trust.policy.rebuildsImage || !(error instanceof SealrootError)) throw error;
+    if (!error.code.startsWith('image-')) throw error;
+    const image = seldom().rebuildImage(root, verdict, error);
+    warn(`cannot use the image on the disk: ${error.code}: ${error.message}; it was built again in memory`);
+    return use(image);
+  }
 }
 
 export function planOf({ root, trust, choice }: Chosen): MountStep[] {

@@ -11,7 +11,7 @@ const OVERLAY = ascii('overlay');
 /** The EROFS in the measured image. The kernel mounts the file itself; before 6.12 it wants a loop device (ENOTBLK). */
 export function mountImage(image: MeasuredImage): sys.Descriptor {
   try {
-    return mountErofs(ascii(`/proc/self/fd/${image.fd}`), image.name);
+    if (image.rebuiltFor === undefined) return mountErofs(ascii(`/proc/self/fd/${image.fd}`), image.name);
   } catch (error) {
     if (sys.errnoOf(error) !== 'ENOTBLK') throw error;
   }

@@ -2,7 +2,7 @@
 
 import { equalBytes } from '../src/formats/bytes.ts';
 import { ascii, hex } from '../src/formats/encoding.ts';
-import { refused } from '../src/formats/errors.ts';
+import { refused, type SealrootError } from '../src/formats/errors.ts';
 import { FS_IOC_MEASURE_VERITY } from '../src/formats/linux.ts';
 import { type OpenDirectory, openRegular } from './files.ts';
 import * as sys from './sys.ts';
@@ -18,6 +18,8 @@ const DIGEST_ROOM = 64;
 export interface MeasuredImage {
   readonly fd: sys.Descriptor;
   readonly name: string;
+  /** Of one in memory: what was wrong with the one on the disk. */
+  readonly rebuiltFor?: SealrootError;
 }
 
 /** The image, if its fs-verity digest is `digest`. Every read of it is then checked by the kernel. */
@@ -37,7 +39,8 @@ export function openMeasuredImage(deployment: OpenDirectory, digest: Uint8Array)
   return { fd, name };
 }
 
-function measure(fd: sys.Descriptor, name: string): Uint8Array {
+/** The fs-verity digest that the kernel enforces for an open file. */
+export function measure(fd: sys.Descriptor, name: string): Uint8Array {
   const buffer = new Uint8Array(DIGEST_HEADER + DIGEST_ROOM);
   const view = new DataView(buffer.buffer);
   view.setUint16(2, DIGEST_ROOM, true);

@@ -11,7 +11,7 @@ import { bootedRecord, type Decision } from '../src/formats/boot-report.ts';
 import { ascii, type ByteString, fromByteString, hex } from '../src/formats/encoding.ts';
 import { SealrootError } from '../src/formats/errors.ts';
 import { encodeJson } from '../src/formats/json.ts';
-import { choose, openImage, planOf } from './choose.ts';
+import { choose, planOf, withImage } from './choose.ts';
 import { deviceNumber } from './facts.ts';
 import { seldom } from './load.ts';
 import { Phases } from './phases.ts';
@@ -27,11 +27,12 @@ function prepareRoot(path: ByteString): void {
   const booted = choose(path, phases, (chosen) => {
     const { path: below, status } = chosen.choice.deployment;
     noteDeployment(chosen.root.place, below, deviceNumber(status.device), status.inode);
-    const image = openImage(chosen);
-    phases.end('image');
-    runPlan(planOf(chosen), chosen.root, image);
-    phases.end('mounts');
-    return chosen.decision;
+    return withImage(chosen, (image) => {
+      phases.end('image');
+      runPlan(planOf(chosen), chosen.root, image);
+      phases.end('mounts');
+      return { ...chosen.decision, rebuiltFor: image.rebuiltFor };
+    });
   });
   recordBoot(booted, phases);
   const { checksum, digest, key } = booted.verdict;

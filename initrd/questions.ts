@@ -5,7 +5,7 @@ import type { ByteString } from '../src/formats/encoding.ts';
 import { encodeJson } from '../src/formats/json.ts';
 import { requireUsableKey } from '../src/formats/verdict.ts';
 import { parseQuestion } from './arguments.ts';
-import { choose, openImage, planOf, readCommandLine } from './choose.ts';
+import { choose, planOf, readCommandLine, withImage } from './choose.ts';
 import { Phases } from './phases.ts';
 import { answer, warn } from './report.ts';
 import * as sys from './sys.ts';
@@ -22,8 +22,11 @@ export function answerQuestion(words: readonly ByteString[]): void {
 /** Takes the decision of a boot and prints it, with the steps that would follow. */
 function planBoot(path: ByteString): void {
   const plan = choose(path, new Phases(), (chosen) => {
-    sys.close(openImage(chosen).fd);
-    return plannedBoot(chosen.decision, planOf(chosen));
+    const rebuiltFor = withImage(chosen, (image) => {
+      sys.close(image.fd);
+      return image.rebuiltFor;
+    });
+    return plannedBoot({ ...chosen.decision, rebuiltFor }, planOf(chosen));
   });
   answer([encodeJson(plan)]);
 }

@@ -6,3 +6,4 @@ export { kernelMessages } from './kernel-messages.ts';
 export { attachLoopDevice } from './loop-device.ts';
 export { bootNext } from './next-candidate.ts';
 export { answerQuestion } from './questions.ts';
+export { rebuildImage } from './rebuilt-image.ts';

@@ -57,7 +57,7 @@ const AT_RECURSIVE = 0x8000;
 type Argument = number | Uint8Array | null;
 
 /** `action` completes "cannot ...". */
-function call(action: string, number: number, ...args: readonly Argument[]): number {
+export function call(action: string, number: number, ...args: readonly Argument[]): number {
   const result = sys.syscall(number, ...args);
   if (result < 0) throw new KernelError(action, -result);
   return result;
@@ -72,7 +72,7 @@ function callIfThere(action: string, number: number, ...args: readonly Argument[
 }
 
 /** NUL-terminated. A NUL inside would silently name something else. */
-function cstring(text: string): Uint8Array {
+export function cstring(text: string): Uint8Array {
   if (text.includes('\0')) throw new KernelError(`use the name ${printable(text)}`, 22);
   return fromByteString(`${text}\0` as ByteString);
 }
@@ -84,6 +84,11 @@ export function programArguments(): ByteString[] {
 export function exit(status: number): never {
   sys.syscall(sys.nr.exit_group, status);
   throw new Error('exit_group returned');
+}
+
+/** What the program may use from now on, in bytes. */
+export function limitMemory(bytes: number): void {
+  sys.limitMemory(bytes);
 }
 
 export const hasher: Hasher = {

@@ -119,10 +119,19 @@ static JSValue js_seldom(JSContext *ctx, JSValueConst this_value, int argc, JSVa
     return JS_IsException(script) ? script : JS_EvalFunction(ctx, script);
 }
 
+static JSValue js_limit_memory(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
+{
+    int64_t bytes;
+    if (argc < 1 || JS_ToInt64(ctx, &bytes, argv[0]))
+        return JS_EXCEPTION;
+    JS_SetMemoryLimit(JS_GetRuntime(ctx), bytes);
+    return JS_UNDEFINED;
+}
+
 #define NUMBER(name) JS_PROP_INT32_DEF(#name, SYS_##name, JS_PROP_ENUMERABLE)
 static const JSCFunctionListEntry call_numbers[] = {
-    NUMBER(clock_gettime), NUMBER(close),       NUMBER(exit_group), NUMBER(fsconfig),      NUMBER(fsmount),    NUMBER(fsopen),
-    NUMBER(getdents64),  NUMBER(ioctl),       NUMBER(mkdirat),    NUMBER(mount_setattr), NUMBER(move_mount), NUMBER(open_tree),
+    NUMBER(clock_gettime), NUMBER(close),       NUMBER(exit_group), NUMBER(fgetxattr), NUMBER(flistxattr), NUMBER(fsconfig),      NUMBER(fsmount),    NUMBER(fsopen),
+    NUMBER(getdents64), NUMBER(getxattr),  NUMBER(ioctl), NUMBER(listxattr),       NUMBER(mkdirat),    NUMBER(mount_setattr), NUMBER(move_mount), NUMBER(open_tree),
     NUMBER(openat),      NUMBER(openat2),    NUMBER(read),          NUMBER(readlinkat), NUMBER(sendto),
     NUMBER(socket),      NUMBER(statx),      NUMBER(symlinkat),     NUMBER(umount2),    NUMBER(uname),
     NUMBER(write),
@@ -139,6 +148,7 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_MAGIC_DEF("sha256", MAX_PARTS, js_sha2, 256),
     JS_CFUNC_MAGIC_DEF("sha512", MAX_PARTS, js_sha2, 512),
     JS_CFUNC_DEF("seldom", 0, js_seldom),
+    JS_CFUNC_DEF("limitMemory", 1, js_limit_memory),
     JS_OBJECT_DEF("nr", call_numbers, COUNT(call_numbers), JS_PROP_ENUMERABLE),
     JS_OBJECT_DEF("flag", open_flags, COUNT(open_flags), JS_PROP_ENUMERABLE),
 };

@@ -12,11 +12,15 @@ declare const sys: {
       | 'clock_gettime'
       | 'close'
       | 'exit_group'
+      | 'fgetxattr'
+      | 'flistxattr'
       | 'fsconfig'
       | 'fsmount'
       | 'fsopen'
       | 'getdents64'
+      | 'getxattr'
       | 'ioctl'
+      | 'listxattr'
       | 'mkdirat'
       | 'mount_setattr'
       | 'move_mount'
@@ -37,6 +41,8 @@ declare const sys: {
   >;
   /** Open flags whose values depend on the architecture. */
   readonly flag: Readonly<Record<'O_DIRECTORY' | 'O_NOFOLLOW', number>>;
+  /** Bytes that the program may use from now on. */
+  limitMemory(bytes: number): void;
   /** The process's arguments, argv[0] included. */
   readonly argv: readonly Uint8Array[];
   /** Of the concatenation of the parts (at most eight); likewise sha512. */

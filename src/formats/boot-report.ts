@@ -23,6 +23,8 @@ export interface Decision {
   readonly policy: Policy;
   /** Refused before this one. */
   readonly passedOver: readonly PassedOver[];
+  /** What is wrong with the image on the disk, when another was built in memory. */
+  readonly rebuiltFor?: { readonly code: string; readonly message: string } | undefined;
 }
 
 /** A part of the boot and what it took. */
@@ -31,7 +33,7 @@ export interface Phase {
   readonly microseconds: number;
 }
 
-function decisionOf({ deployment, verdict, policy, passedOver }: Decision) {
+function decisionOf({ deployment, verdict, policy, passedOver, rebuiltFor }: Decision) {
   const { commit, checksum, digest, key } = verdict;
   return {
     deployment,
@@ -52,6 +54,7 @@ function decisionOf({ deployment, verdict, policy, passedOver }: Decision) {
       code,
       message,
     })),
+    rebuiltFor: rebuiltFor === undefined ? null : { code: rebuiltFor.code, message: rebuiltFor.message },
   };
 }
 

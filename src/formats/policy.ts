@@ -25,6 +25,8 @@ export interface Policy {
   readonly demands: Omit<Demands, 'revoked'>;
   /** What comes after a refusal. */
   readonly onFailure: FailureAction;
+  /** An image that is missing or wrong is built again from the commit's objects. */
+  readonly rebuildsImage: boolean;
   /** A failed boot may end in a shell. */
   readonly allowsShell: boolean;
   /** Names of kernel arguments that would have changed the policy and are not followed. */
@@ -34,7 +36,15 @@ export interface Policy {
 export type FailureAction = (typeof FAILURE_ACTIONS)[number];
 const FAILURE_ACTIONS = ['emergency', 'reboot', 'poweroff', 'next-deployment'] as const;
 
-const SEALROOT_KEYS = ['refs', 'min-timestamp', 'not-after', 'on-failure', 'shell', 'allow-karg-override'];
+const SEALROOT_KEYS = [
+  'refs',
+  'min-timestamp',
+  'not-after',
+  'on-failure',
+  'shell',
+  'rebuild-image',
+  'allow-karg-override',
+];
 /** These are decided when the initramfs is built. */
 const NEVER_OVERRIDDEN = ['shell', 'allow-karg-override'];
 
@@ -114,6 +124,7 @@ function readPolicy(keyfile: Keyfile, what: string): Omit<Policy, 'ignoredArgume
     // ostree's default for a composefs root; without one there is no policy that gets here.
     sysrootReadonly: keyfileBoolean(keyfile, 'sysroot', 'readonly', what) ?? true,
     demands: readDemands(keyfile, what),
+    rebuildsImage: keyfileBoolean(keyfile, 'sealroot', 'rebuild-image', what) ?? false,
     ...readFailure(keyfile, what),
   };
 }

@@ -1,0 +1,75 @@
+/**
+ * The system calls that only building an image needs: what sys.ts has not, so that other boots do not read it. Structures
+ * and conventions are as there.
+ */
+
+/// <reference path="./runtime/sys.d.ts" />
+import { ascii, type ByteString, toByteString } from '../src/formats/encoding.ts';
+import { AT_EMPTY_PATH, FSMOUNT_CLOEXEC } from '../src/formats/linux.ts';
+import type { Ownership } from '../src/formats/ostree-tree-objects.ts';
+import { S_IFMT } from '../src/formats/tree.ts';
+import { call, cstring, type Descriptor, O_CLOEXEC } from './sys.ts';
+
+const STATX_BASIC_STATS = 0x7ff;
+const status = new Uint8Array(256); // struct statx
+const statusView = new DataView(status.buffer);
+
+export interface Inode extends Omit<Ownership, 'xattrs'> {
+  readonly type: number;
+  readonly size: number;
+}
+
+/** Type, mode, owner and size of an open file. */
+export function inodeOf(fd: Descriptor, name: string): Inode {
+  call(`inspect ${name}`, sys.nr.statx, fd, cstring(''), AT_EMPTY_PATH, STATX_BASIC_STATS, status);
+  const mode = statusView.getUint16(28, true);
+  return {
+    mode,
+    type: mode & S_IFMT,
+    uid: statusView.getUint32(20, true),
+    gid: statusView.getUint32(24, true),
+    size: Number(statusView.getBigUint64(40, true)),
+  };
+}
+
+/** linux/limits.h: XATTR_SIZE_MAX, which is XATTR_LIST_MAX, too. */
+const xattrRoom = new Uint8Array(65536);
+
+/** Of an open file. A link, which can only be open as a place, is reached by the name that /proc has for it. */
+export function xattrsOf(fd: Descriptor, isLink: boolean, name: string): Ownership['xattrs'] {
+  const [list, get] = isLink ? [sys.nr.listxattr, sys.nr.getxattr] : [sys.nr.flistxattr, sys.nr.fgetxattr];
+  const place = isLink ? cstring(`/proc/self/fd/${fd}`) : fd;
+  const xattrs = new Map<ByteString, Uint8Array>();
+  const length = call(`list the xattrs of ${name}`, list, place, xattrRoom, xattrRoom.length);
+  if (length === 0) return xattrs;
+  const keys = toByteString(xattrRoom.subarray(0, length - 1)).split('\0') as ByteString[];
+  for (const key of keys) {
+    const size = call(`read an xattr of ${name}`, get, place, cstring(key), xattrRoom, xattrRoom.length);
+    xattrs.set(key, xattrRoom.slice(0, size));
+  }
+  return xattrs;
+}
+
+const PATH_MAX = 4096;
+
+/** Of a link that is open as a place. */
+export function targetOf(fd: Descriptor, name: string): ByteString {
+  const target = new Uint8Array(PATH_MAX);
+  const length = call(`read link ${name}`, sys.nr.readlinkat, fd, cstring(''), target, target.length);
+  return toByteString(target.subarray(0, length));
+}
+
+const RAMFS = ascii('ramfs');
+
+/** Makes a file system in memory, attached nowhere: nobody else can reach what is in it. */
+export function makeRamfs(context: Descriptor): Descriptor {
+  return call('mount a ramfs', sys.nr.fsmount, context, FSMOUNT_CLOEXEC, 0) as Descriptor;
+}
+
+/** openat(2). */
+export function openIn(directory: Descriptor, file: ByteString, flags: number, mode = 0): Descriptor {
+  const all = flags | O_CLOEXEC;
+  return call(`open ${file}`, sys.nr.openat, directory, cstring(file), all, mode) as Descriptor;
+}
+
+export { RAMFS };

@@ -1,0 +1,106 @@
+/**
+ * The image of a deployment, built again from the objects of its commit, for when the one on the disk is missing or is
+ * not the signed one: with the host's own code, into memory, and used only if its digest is the signed one. So nothing
+ * that is read here needs to be trusted, and a mistake here refuses the boot.
+ *
+ * The memory is a file on a ramfs that is attached nowhere: nobody else can open it, and it is never swapped out to the
+ * disk, as a tmpfs is. EROFS mounts no file on a ramfs itself, so a loop device stands in between.
+ */
+
+import { equalBytes } from '../src/formats/bytes.ts';
+import { ascii, type ByteString, hex } from '../src/formats/encoding.ts';
+import { writeImage } from '../src/formats/erofs-write.ts';
+import { refused, SealrootError } from '../src/formats/errors.ts';
+import { verityDigest } from '../src/formats/fsverity.ts';
+import { type ObjectSource, type OstreeFile, treeFromCommit } from '../src/formats/ostree-tree.ts';
+import { MAX_METADATA_BYTES } from '../src/formats/ostree-tree-objects.ts';
+import { S_IFLNK, S_IFREG, validateTree } from '../src/formats/tree.ts';
+import type { Verdict } from '../src/formats/verdict.ts';
+import type { PhysicalRoot } from './deployment.ts';
+import { type OpenDirectory, openDirectory, readBelow } from './files.ts';
+import { type MeasuredImage, measure } from './image.ts';
+import * as objects from './object-calls.ts';
+import * as sys from './sys.ts';
+
+/** Half of what the smallest machine has that this is for; an image takes some 300 bytes a file, its tree 2 KiB. */
+const MEMORY_LIMIT = 512 * 1024 * 1024;
+
+const IMAGE_NAME = 'the image built from the objects';
+const CODES = { missing: 'object-missing', unsafe: 'object-unsafe' };
+
+/** What is wrong with the image on the disk is `damage`; it is thrown, with the reason, when there is no other. */
+export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: SealrootError): MeasuredImage {
+  try {
+    sys.limitMemory(MEMORY_LIMIT);
+    const image = writeImage(validateTree(treeFromCommit(verdict.commit, objectsOf(root))));
+    const digest = verityDigest(image, sys.hasher);
+    if (!equalBytes(digest, verdict.digest)) {
+      throw refused('image-digest-mismatch', `the digest of ${IMAGE_NAME} is ${hex(digest)}`);
+    }
+    return { fd: inMemory(image), name: IMAGE_NAME, rebuiltFor: damage };
+  } catch (error) {
+    if (!(error instanceof SealrootError)) throw error;
+    const { kind, code, message, hint } = damage;
+    throw new SealrootError(kind, code, `${message}, and building it again failed: ${error.message}`, hint);
+  }
+}
+
+/** A read-only descriptor of a file with these bytes, which nobody else can open. */
+function inMemory(image: Uint8Array): sys.Descriptor {
+  const context = sys.openFileSystem(objects.RAMFS);
+  sys.createFileSystem(context, 'a ramfs');
+  const ramfs = objects.makeRamfs(context);
+  const file = ascii('image');
+  const writable = objects.openIn(ramfs, file, sys.O_WRONLY | sys.O_CREAT, 0o400);
+  sys.write(writable, image, IMAGE_NAME);
+  const fd = objects.openIn(ramfs, file, sys.O_RDONLY);
+  for (const done of [writable, ramfs, context]) sys.close(done);
+  return fd;
+}
+
+/** The repository of a sysroot is bare: an object's inode has owner, mode and xattrs of the file itself. */
+function objectsOf(root: PhysicalRoot): ObjectSource {
+  const store = openDirectory(root, ascii('ostree/repo/objects'), CODES);
+  return {
+    dirTree: (checksum) => metadata(store, checksum, 'dirtree'),
+    dirMeta: (checksum) => metadata(store, checksum, 'dirmeta'),
+    file: (checksum) => fileObject(store, checksum),
+  };
+}
+
+function objectName(checksum: string, type: string): ByteString {
+  return `${checksum.slice(0, 2)}/${checksum.slice(2)}.${type}` as ByteString;
+}
+
+/** Checked before it is parsed. */
+function metadata(store: OpenDirectory, checksum: string, type: string): Uint8Array {
+  const bytes = readBelow(store, objectName(checksum, type), MAX_METADATA_BYTES, CODES);
+  const actual = hex(sys.hasher.sha256(bytes));
+  if (actual === checksum) return bytes;
+  throw refused('object-corrupt', `cannot use object ${checksum}.${type}: its SHA-256 is ${actual}`);
+}
+
+const STRICT = sys.RESOLVE_BENEATH | sys.RESOLVE_NO_SYMLINKS | sys.RESOLVE_NO_MAGICLINKS;
+
+/** Of a file's content only what the kernel vouches for: an object without fs-verity could not be read later, either. */
+function fileObject(store: OpenDirectory, checksum: string): OstreeFile {
+  const file = objectName(checksum, 'file');
+  const name = `object ${checksum}.file`;
+  const place = sys.openAt2(store.fd, file, sys.O_PATH | sys.O_NOFOLLOW, STRICT, name);
+  const { type } = objects.inodeOf(place, name);
+  if (type === S_IFLNK) {
+    const { mode, uid, gid } = objects.inodeOf(place, name);
+    const link = { mode, uid, gid, size: 0, target: objects.targetOf(place, name) };
+    const xattrs = objects.xattrsOf(place, true, name);
+    sys.close(place);
+    return { ...link, xattrs };
+  }
+  sys.close(place);
+  if (type !== S_IFREG) throw refused('object-unsafe', `cannot use ${name}: it is no file`);
+  const fd = sys.openAt2(store.fd, file, sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOFOLLOW, STRICT, name);
+  const { mode, uid, gid, size } = objects.inodeOf(fd, name);
+  const xattrs = objects.xattrsOf(fd, false, name);
+  const digest = size > 0 ? measure(fd, name) : undefined;
+  sys.close(fd);
+  return { mode, uid, gid, size, xattrs, digest };
+}

@@ -36,6 +36,7 @@ const DECIDED = {
     shell: false,
   },
   passedOver: [{ deployment: 'ostree/deploy/os/deploy/y.0', code: 'image-missing', message: 'cannot open' }],
+  rebuiltFor: null,
 };
 
 const parsed = (json: Json): unknown => JSON.parse(encodeJson(json));
@@ -51,6 +52,12 @@ describe('the record of a boot', () => {
       ...DECIDED,
       microseconds: { policy: 3, verdict: 9 },
     });
+  });
+
+  it('says for what an image was built again', () => {
+    const rebuiltFor = { code: 'image-missing', message: 'cannot open', kind: 'refused' };
+    const record = parsed(bootedRecord({ ...DECISION, rebuiltFor }, []));
+    expect(record).toMatchObject({ rebuiltFor: { code: 'image-missing', message: 'cannot open' } });
   });
 });
 

@@ -4,7 +4,7 @@ import { ascii, utf8 } from '../../src/formats/encoding.ts';
 import { DEFAULT_KEYPATH, parsePolicy } from '../../src/formats/policy.ts';
 
 const NO_DEMANDS_OF_POLICY = { refs: [], minTimestamp: 0n, keyLimits: [] };
-const DEFAULTS = { onFailure: 'emergency', allowsShell: false, ignoredArguments: [] };
+const DEFAULTS = { onFailure: 'emergency', allowsShell: false, rebuildsImage: false, ignoredArguments: [] };
 const SIGNED = '[composefs]\nenabled=signed\n';
 
 describe('parsePolicy()', () => {
@@ -71,6 +71,12 @@ describe('parsePolicy()', () => {
       minTimestamp: 17n,
       keyLimits: [18n, 19n].map((notAfter) => ({ key: new Uint8Array(32).fill(5), notAfter })),
     });
+  });
+
+  it('builds no image again unless it says so', () => {
+    const rebuilds = (line: string) => parsePolicy(utf8(`${SIGNED}[sealroot]\n${line}`)).rebuildsImage;
+    expect(['rebuild-image=true\n', 'rebuild-image=false\n', ''].map(rebuilds)).toEqual([true, false, false]);
+    expect(() => rebuilds('rebuild-image=maybe\n')).toThrow('rebuild-image');
   });
 
   it('reads what comes after a failure', () => {

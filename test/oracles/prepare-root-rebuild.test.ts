@@ -1,0 +1,93 @@
+/** rebuild-image=true on a disk that does not give the image: the refusal stays, and says what was missing. */
+import { execFileSync } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { buildPrepareRoot } from '../../initrd/build.ts';
+import { utf8 } from '../../src/formats/encoding.ts';
+import { parseCommit } from '../../src/formats/ostree-objects.ts';
+import { commit, UNTAMPERED } from '../formats/mutation-inputs.ts';
+import { codeOf, makeRig, put, type Rig } from './prepare-root-rig.ts';
+
+const VECTOR_OBJECTS = join(import.meta.dirname, '../vectors/upstream-signed/repo/objects');
+const { rootTree, rootMeta } = parseCommit(commit, 'commit');
+
+let binary = '';
+let rig: Rig;
+
+beforeAll(async () => {
+  binary = await buildPrepareRoot();
+});
+afterEach(() => rig.remove());
+
+/** A rig without image, and with the dirtrees and dirmetas of its commit. */
+function withoutImage(policy: string): Rig {
+  const conf = utf8(`[composefs]\nenabled=signed\n[sealroot]\n${policy}`);
+  const stage = makeRig(binary, { ...UNTAMPERED, conf });
+  unlinkSync(join(stage.deployment, '.ostree.cfs'));
+  const objects = dirname(dirname(stage.object('commit')));
+  for (const folder of readdirSync(VECTOR_OBJECTS)) {
+    const names = readdirSync(join(VECTOR_OBJECTS, folder));
+    for (const name of names.filter((one) => /\.(dirtree|dirmeta)$/.test(one))) {
+      put(join(objects, folder, name), readFileSync(join(VECTOR_OBJECTS, folder, name)));
+    }
+  }
+  return stage;
+}
+
+async function reason(): Promise<string> {
+  const { status, stderr } = await rig.run();
+  expect([status, codeOf(stderr)]).toEqual([1, 'image-missing']);
+  return /and building it again failed: (.*?); deploy/.exec(stderr)?.[1] ?? stderr;
+}
+
+describe('rebuild-image', () => {
+  it.each(['', 'rebuild-image=false\n'])('is asked for by nothing but the policy: %j', async (policy) => {
+    rig = withoutImage(policy);
+    expect(await reason()).not.toContain('building it again');
+  });
+
+  it('names the object that is missing, and what it was needed for', async () => {
+    rig = withoutImage('rebuild-image=true\n');
+    expect(await reason()).toMatch(/^cannot open object [0-9a-f]{64}\.file: ENOENT, needed for "\/[ -~]+"$/);
+    unlinkSync(rig.object('dirtree', rootTree));
+    expect(await reason()).toMatch(/^cannot open .*\.dirtree: ENOENT, needed for "\/"$/);
+  });
+
+  it('parses nothing whose checksum is another', async () => {
+    rig = withoutImage('rebuild-image=true\n');
+    for (const [type, checksum] of [
+      ['dirtree', rootTree],
+      ['dirmeta', rootMeta],
+    ] as const) {
+      const file = rig.object(type, checksum);
+      const bytes = readFileSync(file);
+      writeFileSync(file, Buffer.concat([bytes, Buffer.of(0)]));
+      expect(await reason()).toMatch(`cannot use object ${checksum}.${type}: its SHA-256 is `);
+      writeFileSync(file, bytes);
+    }
+  });
+
+  it.each<[string, (file: string) => void, RegExp]>([
+    ['a FIFO', (file) => execFileSync('mkfifo', [file]), /^cannot use object \S+: it is no file/],
+    ['a directory', (file) => put(join(file, 'x'), ''), /^cannot use object \S+: it is no file/],
+    ['a file without fs-verity', (file) => put(file, 'x'), /^cannot measure object \S+: E/],
+  ])('refuses %s in the place of a file', async (_, make, expected) => {
+    rig = withoutImage('rebuild-image=true\n');
+    const [, missing = ''] = /object ([0-9a-f]{64})\.file/.exec(await reason()) ?? [];
+    put(join(dirname(rig.object('file', missing)), 'x'), '');
+    make(rig.object('file', missing));
+    expect(await reason()).toMatch(expected);
+  });
+
+  it('does not follow what stands in the place of the repository', async () => {
+    rig = withoutImage('rebuild-image=true\n');
+    const objects = dirname(dirname(rig.object('commit')));
+    cpSync(objects, `${objects}-moved`, { recursive: true });
+    // The verdict needs commit and signature, so the trap is set for the dirtree's folder only.
+    const folder = dirname(rig.object('dirtree', rootTree));
+    rmSync(folder, { recursive: true });
+    execFileSync('ln', ['-s', `../objects-moved/${rootTree.slice(0, 2)}`, folder]);
+    expect(await reason()).toMatch(/its path holds a link/);
+  });
+});

@@ -12,6 +12,7 @@ import { type BuildOptions, type BuildResult, build, type Plugin } from 'esbuild
 const PROJECT = path.join(import.meta.dirname, '..');
 const SELDOM = 'initrd/seldom.ts';
 const SHARED = 'initrd/shared.ts';
+const APART = 'src/formats/curves.ts';
 
 export interface Scripts {
   readonly program: string;
@@ -21,14 +22,25 @@ export interface Scripts {
 
 /** `entry` is the program's path in the project. */
 export async function bundleScripts(entry: string): Promise<Scripts> {
-  const first = await bundle(entry, []);
+  const apart = replacing(APART, await bundleApart());
+  const first = await bundle(entry, [apart]);
   const inputs = Object.entries(first.metafile.outputs).flatMap(([, output]) =>
     Object.entries(output.inputs),
   );
   const own = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([name]) => name);
   if (!own.includes(SHARED)) return { program: textOf(first), seldom: '' };
   const { text, shared } = await bundleSeldom(await exportsOf(own));
-  return { program: textOf(await bundle(entry, [replacing(SHARED, sharing(shared))])), seldom: text };
+  return { program: textOf(await bundle(entry, [apart, replacing(SHARED, sharing(shared))])), seldom: text };
+}
+
+/**
+ * A module in a function of its own, with all it imports: to make a function QuickJS looks for each variable that it uses
+ * among all those of its scope that others use already, one after the other. Half as many take a quarter of the time.
+ */
+async function bundleApart(): Promise<string> {
+  const result = await bundle(APART, [], { globalName: 'apart' });
+  const [names = []] = [...(await exportsOf([APART])).values()];
+  return `${textOf(result)}\nexport const { ${names.join(', ')} } = apart;`;
 }
 
 interface Export {

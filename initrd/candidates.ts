@@ -11,10 +11,11 @@ import { checkFloor, judge } from './judge.ts';
 import { seldom } from './load.ts';
 import type { Trust } from './trust.ts';
 
-/** A deployment whose commit may boot. */
+/** A deployment that may boot. */
 export interface Choice {
   readonly deployment: Deployment;
-  readonly verdict: Verdict;
+  /** On its commit; undefined where the policy is not sealed and asks for none. */
+  readonly verdict: Verdict | undefined;
   /** The release whose modules the image has to hold; undefined where the boot entry chose kernel and deployment. */
   readonly kernel: ByteString | undefined;
 }

@@ -9,7 +9,7 @@ import { bootFirst, type Choice } from './candidates.ts';
 import { openPhysicalRoot, type PhysicalRoot } from './deployment.ts';
 import { gatherFacts } from './facts.ts';
 import { readOwn } from './files.ts';
-import { type MeasuredImage, openMeasuredImage } from './image.ts';
+import { type OpenImage, openMeasuredImage } from './image.ts';
 import { seldom } from './load.ts';
 import type { Phases } from './phases.ts';
 import { warn } from './report.ts';
@@ -34,20 +34,26 @@ export function choose<T>(path: ByteString, phases: Phases, use: (chosen: Chosen
   }
   phases.end('policy');
   const root = openPhysicalRoot(path);
-  return bootFirst(root, trust, deploymentArgument(given), (choice, passedOver) => {
+  const argument = deploymentArgument(given);
+  if (!trust.policy.sealed) return use(seldom().chooseUnsealed(root, trust, argument));
+  return bootFirst(root, trust, argument, (choice, passedOver) => {
     phases.end('verdict');
     const { deployment, verdict } = choice;
-    const decision = { deployment: deployment.path, verdict, policy: trust.policy, passedOver };
+    const { path: below, checksum } = deployment;
+    const decision = { deployment: below, checksum, verdict, policy: trust.policy, passedOver };
     return use({ root, trust, choice, decision });
   });
 }
 
 /**
  * Calls `use` with the image of the deployment, and, where the policy lets it, with one built from the commit's objects
- * when that one is not the signed one, or turns out to be damaged.
+ * when that one is not the signed one, or turns out to be damaged. undefined: the deployment's own tree is to be the
+ * root, which only a policy that is not sealed allows.
  */
-export function withImage<T>({ root, trust, choice }: Chosen, use: (image: MeasuredImage) => T): T {
+export function withImage<T>(chosen: Chosen, use: (image: OpenImage | undefined) => T): T {
+  const { root, trust, choice } = chosen;
   const { deployment, verdict } = choice;
+  if (verdict === undefined) return use(seldom().openUnsealedImage(chosen));
   try {
     return use(openMeasuredImage(deployment.directory, verdict.digest));
   } catch (error) {
@@ -59,11 +65,12 @@ export function withImage<T>({ root, trust, choice }: Chosen, use: (image: Measu
   }
 }
 
-export function planOf({ root, trust, choice }: Chosen): MountStep[] {
-  const facts = gatherFacts(root, choice.deployment);
+export function planOf({ root, trust, choice }: Chosen, image: OpenImage | undefined): MountStep[] {
+  const facts = gatherFacts(root, choice.deployment, trust.policy);
   // ostree's generator, which else mounts /var, takes the stateroot from `ostree=`; here that names another or none.
   const mountsVar = facts.mountsVar || choice.kernel !== undefined;
-  return planMounts({ ...facts, mountsVar, trust, kernel: choice.kernel });
+  const hasImage = image !== undefined;
+  return planMounts({ ...facts, mountsVar, trust, kernel: choice.kernel, hasImage });
 }
 
 export function readCommandLine(): KernelArgument[] {

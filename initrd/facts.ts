@@ -1,15 +1,17 @@
 /** What the plan has to know about the machine. Reads, changes nothing. */
 
-import { ascii } from '../src/formats/encoding.ts';
+import { ascii, type ByteString, printable } from '../src/formats/encoding.ts';
 import type { MountFacts } from '../src/formats/mount-plan.ts';
+import type { Policy } from '../src/formats/policy.ts';
 import type { Deployment, PhysicalRoot } from './deployment.ts';
 import { typeBelow } from './files.ts';
 import { seldom } from './load.ts';
+import { warn } from './report.ts';
 import * as sys from './sys.ts';
 
-type MachineFacts = Omit<MountFacts, 'trust' | 'kernel'>;
+type MachineFacts = Omit<MountFacts, 'trust' | 'kernel' | 'hasImage'>;
 
-export function gatherFacts(root: PhysicalRoot, deployment: Deployment): MachineFacts {
+export function gatherFacts(root: PhysicalRoot, deployment: Deployment, policy: Policy): MachineFacts {
   return {
     root: root.place,
     deployment: deployment.path,
@@ -19,7 +21,15 @@ export function gatherFacts(root: PhysicalRoot, deployment: Deployment): Machine
     rootBlockDevice: rootBlockDevice(root),
     hasBootEntries: typeBelow(root, ascii('boot/loader')) === sys.S_IFLNK,
     mountsVar: sys.statusAt(ascii('/run/ostree/initramfs-mount-var')) !== undefined,
+    transientEtc: policy.etcTransient ? seldom().placeForEtc() : undefined,
+    usrOverlay: policy.sealed ? unusedOverlay(root, deployment) : seldom().usrOverlayOf(root, deployment),
   };
+}
+
+/** No signature covers what `ostree admin unlock --hotfix` keeps beside the deployment. */
+function unusedOverlay(root: PhysicalRoot, { path }: Deployment): undefined {
+  const work = `${root.place}/${path}/.usr-ovl-work` as ByteString;
+  if (sys.statusAt(work) !== undefined) warn(`cannot mount ${printable(work)} over /usr: the boot is sealed`);
 }
 
 /** dev_t as the C libraries and stat(2) of 64-bit systems encode it; libostree compares it with st_dev. */

@@ -15,20 +15,26 @@ const SHA256_BYTES = 32;
 const DIGEST_HEADER = 4;
 const DIGEST_ROOM = 64;
 
-export interface MeasuredImage {
+export interface OpenImage {
   readonly fd: sys.Descriptor;
   readonly name: string;
   /** Of one in memory: what was wrong with the one on the disk. */
   readonly rebuiltFor?: SealrootError;
 }
 
-/** The image, if its fs-verity digest is `digest`. Every read of it is then checked by the kernel. */
-export function openMeasuredImage(deployment: OpenDirectory, digest: Uint8Array): MeasuredImage {
+export function openImageFile(deployment: OpenDirectory): OpenImage {
   const codes = { missing: 'image-missing', unsafe: 'image-unsafe' };
   const { fd, size, name } = readable(`${deployment.path}/${IMAGE_NAME}`, () =>
     openRegular(deployment, IMAGE_NAME, codes),
   );
   if (size === 0) throw refused('image-unsafe', `cannot use ${name}: it is empty`);
+  return { fd, name };
+}
+
+/** The image, if its fs-verity digest is `digest`. Every read of it is then checked by the kernel. */
+export function openMeasuredImage(deployment: OpenDirectory, digest: Uint8Array): OpenImage {
+  const image = openImageFile(deployment);
+  const { fd, name } = image;
   const measured = readable(name, () => measure(fd, name));
   if (!equalBytes(measured, digest)) {
     throw refused(
@@ -36,7 +42,7 @@ export function openMeasuredImage(deployment: OpenDirectory, digest: Uint8Array)
       `cannot use ${name}: its fs-verity digest is ${hex(measured)}, the signed commit names ${hex(digest)}`,
     );
   }
-  return { fd, name };
+  return image;
 }
 
 /** The fs-verity digest that the kernel enforces for an open file. */

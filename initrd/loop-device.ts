@@ -10,10 +10,10 @@ import {
   LOOP_CONFIGURE,
   LOOP_CTL_GET_FREE,
 } from '../src/formats/linux.ts';
-import type { MeasuredImage } from './image.ts';
+import type { OpenImage } from './image.ts';
 import * as sys from './sys.ts';
 
-export function attachLoopDevice(image: MeasuredImage): { fd: sys.Descriptor; path: ByteString } {
+export function attachLoopDevice(image: OpenImage): { fd: sys.Descriptor; path: ByteString } {
   const control = sys.open(ascii('/dev/loop-control'), sys.O_RDWR);
   for (let attempt = 0; attempt < LOOP_ATTEMPTS; attempt++) {
     const number = sys.ioctl(control, LOOP_CTL_GET_FREE, 0, 'find a free loop device');

@@ -29,14 +29,16 @@ function prepareRoot(path: ByteString): void {
     noteDeployment(chosen.root.place, below, deviceNumber(status.device), status.inode);
     return withImage(chosen, (image) => {
       phases.end('image');
-      runPlan(planOf(chosen), chosen.root, image);
+      runPlan(planOf(chosen, image), chosen.root, image);
       phases.end('mounts');
-      return { ...chosen.decision, rebuiltFor: image.rebuiltFor };
+      return { ...chosen.decision, rebuiltFor: image?.rebuiltFor };
     });
   });
   recordBoot(booted, phases);
-  const { checksum, digest, key } = booted.verdict;
-  succeed(`mounted ${checksum} (digest ${hex(digest)}, key line ${key.line})`);
+  const { checksum, verdict } = booted;
+  const proof =
+    verdict === undefined ? 'not sealed' : `digest ${hex(verdict.digest)}, key line ${verdict.key.line}`;
+  succeed(`mounted ${checksum} (${proof})`);
 }
 
 /** For people: the boot does not depend on it. */

@@ -18,7 +18,7 @@ import { S_IFLNK, S_IFREG, validateTree } from '../src/formats/tree.ts';
 import type { Verdict } from '../src/formats/verdict.ts';
 import type { PhysicalRoot } from './deployment.ts';
 import { type OpenDirectory, openDirectory, readBelow } from './files.ts';
-import { type MeasuredImage, measure } from './image.ts';
+import { measure, type OpenImage } from './image.ts';
 import * as objects from './object-calls.ts';
 import * as sys from './sys.ts';
 
@@ -29,7 +29,7 @@ const IMAGE_NAME = 'the image built from the objects';
 const CODES = { missing: 'object-missing', unsafe: 'object-unsafe' };
 
 /** What is wrong with the image on the disk is `damage`; it is thrown, with the reason, when there is no other. */
-export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: SealrootError): MeasuredImage {
+export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: SealrootError): OpenImage {
   try {
     sys.limitMemory(MEMORY_LIMIT);
     const image = writeImage(validateTree(treeFromCommit(verdict.commit, objectsOf(root))));

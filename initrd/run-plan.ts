@@ -7,19 +7,20 @@ import type { MountName, MountStep } from '../src/formats/mount-plan.ts';
 import type { PhysicalRoot } from './deployment.ts';
 import { mountImage, mountRoot } from './file-systems.ts';
 import { type OpenDirectory, openDirectory } from './files.ts';
-import type { MeasuredImage } from './image.ts';
+import type { OpenImage } from './image.ts';
+import { seldom } from './load.ts';
 import * as sys from './sys.ts';
 
 interface State {
   readonly root: PhysicalRoot;
-  readonly image: MeasuredImage;
+  readonly image: OpenImage | undefined;
   readonly mounts: Map<MountName, OpenDirectory>;
   /** Where something of ours is mounted, in the order of attaching. */
   readonly attached: ByteString[];
 }
 
 /** Throws `mount-failed` for a system call that failed, a refusal for what on the disk is not what it should be. */
-export function runPlan(steps: readonly MountStep[], root: PhysicalRoot, image: MeasuredImage): void {
+export function runPlan(steps: readonly MountStep[], root: PhysicalRoot, image: OpenImage | undefined): void {
   const state: State = { root, image, mounts: new Map(), attached: [] };
   try {
     for (const step of steps) runStep(step, state);
@@ -72,10 +73,13 @@ type MountingStep = Exclude<
 function runMount(step: MountingStep, state: State): void {
   switch (step.step) {
     case 'attach-image':
-      attach(mountImage(state.image), step.path, state);
+      attach(mountImage(imageOf(state)), step.path, state);
       break;
     case 'create-root':
       createRoot(step, state);
+      break;
+    case 'create-overlay':
+      createOverlay(step, state);
       break;
     case 'clone':
       clone(step, state);
@@ -108,6 +112,12 @@ function mountOf(name: MountName, { mounts }: State): OpenDirectory {
   return mount;
 }
 
+function imageOf({ image }: State): OpenImage {
+  if (image === undefined)
+    throw systemError('internal', 'cannot mount an image: the plan was made without one');
+  return image;
+}
+
 function attach(mount: sys.Descriptor, path: ByteString, { attached }: State): void {
   sys.attachMount(mount, path, printable(path));
   attached.push(path);
@@ -123,7 +133,16 @@ function detach(path: ByteString, { attached }: State): void {
 function createRoot(step: Extract<MountStep, { step: 'create-root' }>, { root, mounts }: State): void {
   const below = step.objects.slice(root.place.length + 1) as ByteString;
   sys.close(openDirectory(root, below, ON_PATH).fd);
-  mounts.set('root', { fd: mountRoot(step.image, step.objects), path: 'the new root' });
+  mounts.set('root', { fd: mountRoot(step), path: 'the new root' });
+}
+
+/** Paths on the physical root are given to the kernel as text, too. */
+function createOverlay(step: Extract<MountStep, { step: 'create-overlay' }>, { root, mounts }: State): void {
+  for (const path of [step.upper, step.work]) {
+    if (!path.startsWith(`${root.place}/`)) continue;
+    sys.close(openDirectory(root, path.slice(root.place.length + 1) as ByteString, ON_PATH).fd);
+  }
+  mounts.set(step.name, { fd: seldom().mountOverlay(step, step.name), path: `the overlay of /${step.name}` });
 }
 
 function clone(step: Extract<MountStep, { step: 'clone' }>, { root, mounts }: State): void {

@@ -3,7 +3,11 @@
 export { refusalOf } from '../src/formats/refusals.ts';
 export { btrfsDevice } from './btrfs.ts';
 export { kernelMessages } from './kernel-messages.ts';
+export { mountRootOtherwise } from './lesser-kernels.ts';
 export { attachLoopDevice } from './loop-device.ts';
 export { bootNext } from './next-candidate.ts';
+export { mountOverlay } from './overlays.ts';
 export { answerQuestion } from './questions.ts';
 export { rebuildImage } from './rebuilt-image.ts';
+export { placeForEtc } from './transient-etc.ts';
+export { chooseUnsealed, openUnsealedImage, usrOverlayOf } from './unsealed.ts';

@@ -215,6 +215,15 @@ export function statusAt(path: ByteString, followsLink = false): FileStatus | un
   return statx(AT_FDCWD, path, followsLink ? 0 : AT_SYMLINK_NOFOLLOW, printable(path));
 }
 
+const ST_RDONLY = 1;
+
+/** Whether nothing can be written at `path`, because of the mount or of its file system. */
+export function isReadOnly(path: ByteString): boolean {
+  const buffer = new Uint8Array(120); // struct statfs of 64-bit systems; f_flags at 80
+  call(`inspect the file system of ${printable(path)}`, sys.nr.statfs, cstring(path), buffer);
+  return (new DataView(buffer.buffer).getUint32(80, true) & ST_RDONLY) !== 0;
+}
+
 const CLOCK_MONOTONIC = 1;
 
 /** Microseconds since some time in the past. */
@@ -306,9 +315,10 @@ export function createFileSystem(context: Descriptor, name: string): void {
   call(`create ${name}`, sys.nr.fsconfig, context, FSCONFIG_CMD_CREATE, null, null, 0);
 }
 
-/** A read-only mount that is attached nowhere yet. */
-export function mountReadOnly(context: Descriptor, name: string): Descriptor {
-  return call(`mount ${name}`, sys.nr.fsmount, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY) as Descriptor;
+/** A mount that is attached nowhere yet. */
+export function mountFileSystem(context: Descriptor, name: string, readOnly: boolean): Descriptor {
+  const attributes = readOnly ? MOUNT_ATTR_RDONLY : 0;
+  return call(`mount ${name}`, sys.nr.fsmount, context, FSMOUNT_CLOEXEC, attributes) as Descriptor;
 }
 
 const OPEN_TREE_CLONE = 1;

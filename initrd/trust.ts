@@ -38,9 +38,13 @@ export function loadPolicy(source: TrustSource): { policy: Policy; file: Uint8Ar
   return { policy: parsePolicy(file, printable(path), source.kernelArguments), file };
 }
 
-/** Throws the refusals of policy and keys. */
+/** Throws the refusals of policy and keys. An unsealed boot asks for no keys. */
 export function loadTrust(source: TrustSource): Trust {
   const { policy, file: policyFile } = loadPolicy(source);
+  if (!policy.sealed) {
+    const files = { policy: policyFile, keys: undefined, revoked: undefined };
+    return { policy, keys: [], demands: { ...policy.demands, revoked: [] }, files, warnings: [] };
+  }
   const keyPath = `${source.tree ?? ''}${policy.keypath}` as ByteString;
   const keyFile = readOwn(keyPath, MAX_OWN_BYTES);
   if (keyFile === undefined) throw refused('keys-missing', `cannot read ${printable(keyPath)}: ENOENT`);

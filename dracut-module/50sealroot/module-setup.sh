@@ -36,7 +36,8 @@ install() {
     # The program that will read it at boot reads it here, with the keys beside it.
     checked=$("$root/usr/lib/sealroot/sealroot-prepare-root" --check-policy "$policy" "$root" 2>&1) || sealroot_fail "$checked"
     key=$(sed -n 's/^keypath=//p' <<< "$checked")
-    inst_simple "$key" || sealroot_fail "$key cannot be copied"
+    # An unsealed boot asks for no keys, unless a kernel argument seals it.
+    if [[ -e $root$key ]] || grep -qx sealed=true <<< "$checked"; then inst_simple "$key" || sealroot_fail "$key cannot be copied"; fi
     if [[ -e $root$key.revoked ]]; then inst_simple "$key.revoked" || sealroot_fail "$key.revoked cannot be copied"; fi
 
     inst_simple "$systemdsystemunitdir/sealroot-prepare-root.service" || sealroot_fail "sealroot-prepare-root.service is missing"

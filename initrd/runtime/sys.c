@@ -133,7 +133,7 @@ static const JSCFunctionListEntry call_numbers[] = {
     NUMBER(clock_gettime), NUMBER(close),       NUMBER(exit_group), NUMBER(fgetxattr), NUMBER(flistxattr), NUMBER(fsconfig),      NUMBER(fsmount),    NUMBER(fsopen),
     NUMBER(getdents64), NUMBER(getxattr),  NUMBER(ioctl), NUMBER(listxattr),       NUMBER(mkdirat),    NUMBER(mount_setattr), NUMBER(move_mount), NUMBER(open_tree),
     NUMBER(openat),      NUMBER(openat2),    NUMBER(read),          NUMBER(readlinkat), NUMBER(sendto),
-    NUMBER(socket),      NUMBER(statx),      NUMBER(symlinkat),     NUMBER(umount2),    NUMBER(uname),
+    NUMBER(socket),      NUMBER(statfs),        NUMBER(statx),      NUMBER(symlinkat),     NUMBER(umount2),    NUMBER(uname),
     NUMBER(write),
 };
 

@@ -31,6 +31,7 @@ declare const sys: {
       | 'readlinkat'
       | 'sendto'
       | 'socket'
+      | 'statfs'
       | 'statx'
       | 'symlinkat'
       | 'umount2'

@@ -3,7 +3,7 @@
  * same verdict and the same plan. What only the initramfs knows is taken from what the present boot has recorded.
  */
 
-import { lstatSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readBounded, readBoundedIfExists } from '../adapters/files.ts';
 import { MAX_KEY_FILE_BYTES } from '../adapters/keys.ts';
@@ -17,6 +17,7 @@ import { badInput, refused } from '../formats/errors.ts';
 import type { Json } from '../formats/json.ts';
 import { type MountFacts, planMounts, type TrustFiles } from '../formats/mount-plan.ts';
 import { type Policy, parsePolicy } from '../formats/policy.ts';
+import type { Verdict } from '../formats/verdict.ts';
 import { type ImageState, inspectImage } from './admin-status.ts';
 import { DEPLOYMENT_IMAGE } from './image-mismatch.ts';
 import { judgeBeside } from './seal-deployment.ts';
@@ -51,8 +52,9 @@ export async function adminPlan(options: AdminPlanOptions): Promise<AdminPlanRes
     requireSealedImage(join(deployment.path, DEPLOYMENT_IMAGE), verdict);
     const { policy, files } = trustOf(trusted, deployment);
     const path = pathBytes(deployment.path.slice(join(sysroot.path, '/').length));
-    const decision: Decision = { deployment: path, verdict, policy, passedOver: [] };
-    const facts = factsOf(sysroot.path, deployment, path);
+    const { checksum } = deployment;
+    const decision: Decision = { deployment: path, checksum, verdict, policy, passedOver: [] };
+    const facts = factsOf(sysroot.path, deployment, path, policy);
     const steps = planMounts({ ...facts, trust: { policy, files } });
     return { plan: plannedBoot(decision, steps), warnings: [...trusted.warnings, ...verdict.warnings] };
   } finally {
@@ -78,7 +80,7 @@ const IMAGE_REFUSALS: Readonly<Record<Exclude<ImageState, 'sealed'>, string>> = 
   'digest-unknown': 'digest-missing',
 };
 
-function requireSealedImage(path: string, { digest }: Decision['verdict']): void {
+function requireSealedImage(path: string, { digest }: Verdict): void {
   const { image } = inspectImage(path, hex(digest));
   if (image !== 'sealed') throw refused(IMAGE_REFUSALS[image], `cannot use ${path}: ${image}`);
 }
@@ -96,7 +98,13 @@ function trustOf(trusted: TrustedKeys, deployment: Deployment): { policy: Policy
   };
 }
 
-function factsOf(sysroot: string, deployment: Deployment, path: ByteString): Omit<MountFacts, 'trust'> {
+function factsOf(
+  sysroot: string,
+  deployment: Deployment,
+  path: ByteString,
+  policy: Policy,
+): Omit<MountFacts, 'trust'> {
+  const hasUsrOverlay = !policy.sealed && existsSync(join(deployment.path, '.usr-ovl-work'));
   const { dev, ino } = statSync(deployment.path, { bigint: true });
   // Not that of `/`, which is an overlay in a booted system. The encoding is that of the C libraries.
   const major = Number(((dev >> 8n) & 0xfffn) | ((dev >> 32n) & 0xfffff000n));
@@ -112,5 +120,8 @@ function factsOf(sysroot: string, deployment: Deployment, path: ByteString): Omi
     hasBootEntries:
       lstatSync(join(sysroot, 'boot/loader'), { throwIfNoEntry: false })?.isSymbolicLink() === true,
     mountsVar: false,
+    hasImage: policy.composefs !== 'no',
+    transientEtc: policy.etcTransient ? ascii('/run/ostree/transient-etc.000000') : undefined,
+    usrOverlay: hasUsrOverlay ? 'writable' : undefined,
   };
 }

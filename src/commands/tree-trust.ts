@@ -11,8 +11,8 @@ import { judge } from './seal-deployment.ts';
 import { loadRevokedKeys, MAX_POLICY_BYTES, TREE_POLICY } from './trusted-keys.ts';
 
 /**
- * Says so when policy and keys in a deployed tree would refuse the commit that the tree comes from; undefined when they
- * would not, or when it has none. Which ones the initramfs really has is not known before it runs.
+ * Says so when policy and keys in a deployed tree would refuse the commit that the tree comes from, or would not look;
+ * undefined when all is well, or when it has none. Which ones the initramfs really has is not known before it runs.
  */
 export function doubtOfTree(
   deploymentPath: string,
@@ -22,7 +22,9 @@ export function doubtOfTree(
   try {
     const policyBytes = readBoundedIfExists(join(deploymentPath, TREE_POLICY), MAX_POLICY_BYTES);
     if (policyBytes === undefined) return undefined;
-    const { keypath, demands } = parsePolicy(policyBytes, TREE_POLICY);
+    const { keypath, demands, sealed } = parsePolicy(policyBytes, TREE_POLICY);
+    if (!sealed)
+      return `the policy in the tree of commit ${checksum} is not sealed: its boot verifies nothing`;
     const inTree = keypath.startsWith('/etc/') ? `usr${keypath}` : keypath;
     const keyFile = join(deploymentPath, inTree);
     const keyBytes = readBoundedIfExists(keyFile, MAX_KEY_FILE_BYTES);

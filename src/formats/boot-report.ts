@@ -19,7 +19,10 @@ export interface PassedOver {
 export interface Decision {
   /** Below the physical root. */
   readonly deployment: ByteString;
-  readonly verdict: Verdict;
+  /** The commit's name as the deployment gives it. */
+  readonly checksum: string;
+  /** undefined: the policy is not sealed, and nobody has looked. */
+  readonly verdict: Verdict | undefined;
   readonly policy: Policy;
   /** Refused before this one. */
   readonly passedOver: readonly PassedOver[];
@@ -33,16 +36,16 @@ export interface Phase {
   readonly microseconds: number;
 }
 
-function decisionOf({ deployment, verdict, policy, passedOver, rebuiltFor }: Decision) {
-  const { commit, checksum, digest, key } = verdict;
+function decisionOf({ deployment, checksum, verdict, policy, passedOver, rebuiltFor }: Decision) {
   return {
     deployment,
     commit: checksum,
-    timestamp: commit.timestamp,
-    digest: hex(digest),
-    key: { publicKey: base64(key.bytes), file: policy.keypath, line: key.line },
+    ...(verdict === undefined ? {} : verified(verdict, policy)),
     policy: {
       sealed: policy.sealed,
+      ...(policy.sealed ? {} : { composefs: policy.composefs, verity: policy.requiresVerity }),
+      ...(policy.etcTransient ? { etcTransient: true } : {}),
+      ...(policy.rootTransient === 'no' ? {} : { rootTransient: policy.rootTransient }),
       sysrootReadonly: policy.sysrootReadonly,
       refs: policy.demands.refs,
       minTimestamp: policy.demands.minTimestamp,
@@ -55,6 +58,14 @@ function decisionOf({ deployment, verdict, policy, passedOver, rebuiltFor }: Dec
       message,
     })),
     rebuiltFor: rebuiltFor === undefined ? null : { code: rebuiltFor.code, message: rebuiltFor.message },
+  };
+}
+
+function verified({ commit, digest, key }: Verdict, { keypath }: Policy) {
+  return {
+    timestamp: commit.timestamp,
+    digest: hex(digest),
+    key: { publicKey: base64(key.bytes), file: keypath, line: key.line },
   };
 }
 

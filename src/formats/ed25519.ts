@@ -9,10 +9,15 @@
  * There is no signing in `formats`.
  */
 
-import { mulAddUnsafe } from '@noble/curves/abstract/curve.js';
-import { type EdwardsPoint, type EdwardsPointCons, edwards } from '@noble/curves/abstract/edwards.js';
-import { Field, type IField } from '@noble/curves/abstract/modular.js';
 import { ByteReader, equalBytes } from './bytes.ts';
+import {
+  type EdwardsPoint,
+  type EdwardsPointCons,
+  edwards,
+  Field,
+  type IField,
+  mulAddUnsafe,
+} from './curves.ts';
 import type { Hasher } from './hasher.ts';
 
 export const ED25519_KEY_BYTES = 32;

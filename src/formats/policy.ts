@@ -1,8 +1,8 @@
 /**
- * The policy: what prepare-root.conf of the initramfs demands. Keys, values and defaults are ostree's
- * (ostree-prepare-root(1)); what sealroot adds stands in `[sealroot]`, where an unknown or a duplicate key is an
- * error, because a misspelt restriction must not vanish. What ostree knows and sealroot cannot do yet is refused,
- * not ignored; keys that neither knows are ignored outside `[sealroot]`, as ostree ignores them.
+ * The policy: what prepare-root.conf of the initramfs demands. Keys, values and defaults are ostree's (policy-root.ts);
+ * what sealroot adds stands in `[sealroot]`, where an unknown or a duplicate key is an error, because a misspelt
+ * restriction must not vanish, and so is one that only a sealed boot can hold to in a policy that is not sealed. Keys
+ * that nobody knows are ignored outside `[sealroot]`, as ostree ignores them.
  */
 
 import type { KernelArgument } from './cmdline.ts';
@@ -10,17 +10,15 @@ import { ED25519_KEY_BYTES } from './ed25519.ts';
 import { ascii, type ByteString, parseBase64, printable } from './encoding.ts';
 import { refused, SealrootError } from './errors.ts';
 import { type Keyfile, keyfileBoolean, keyfileValue, parseKeyfile } from './keyfile.ts';
+import { type RootPolicy, readRootPolicy } from './policy-root.ts';
 import type { Demands, KeyLimit } from './verdict.ts';
 
 /** ostree's default of `composefs.keypath`. */
 export const DEFAULT_KEYPATH = ascii('/etc/ostree/initramfs-root-binding.key');
 
-export interface Policy {
-  /** `composefs.enabled=signed`: nothing boots but what a key holder signed. */
-  readonly sealed: true;
+export interface Policy extends RootPolicy {
   /** Where the public keys are, absolute, in the initramfs. */
   readonly keypath: ByteString;
-  readonly sysrootReadonly: boolean;
   /** Of every commit; the revoked keys are a file of their own. */
   readonly demands: Omit<Demands, 'revoked'>;
   /** What comes after a refusal. */
@@ -51,16 +49,12 @@ const NEVER_OVERRIDDEN = ['shell', 'allow-karg-override'];
 /** Far beyond any date, far below what would take time. */
 const MAX_TIMESTAMP_DIGITS = 12;
 
-/** Switches that change what is mounted and that sealroot does not have yet. */
-const UNSUPPORTED = [
-  ['etc', 'transient'],
-  ['root', 'transient'],
-  ['root', 'transient-ro'],
-] as const;
+/** In ostree the first of several counts. */
+const COMPOSEFS_ARGUMENT = 'ostree.prepare-root.composefs';
 
 /**
- * Throws `policy-malformed`, `policy-not-sealed` or `policy-unsupported`; `what` names the file in messages. Kernel
- * arguments count only if the policy itself says so, and then replace what it says.
+ * Throws `policy-malformed` or `policy-not-sealed`; `what` names the file in messages. Kernel arguments count only if the
+ * policy itself says so, and then replace what it says; but for one that can only make it stricter.
  */
 export function parsePolicy(
   bytes: Uint8Array,
@@ -74,9 +68,10 @@ export function parsePolicy(
       ({ key }) => key.startsWith('ostree.') || key.startsWith('sealroot.'),
     );
     const overridable = keyfileBoolean(keyfile, 'sealroot', 'allow-karg-override', what) ?? false;
-    const followed = overridable ? ours.filter((argument) => placeOf(argument) !== undefined) : [];
+    const followed = ours.filter((argument) => (overridable ? isForPolicy(argument) : isSealing(argument)));
     const ignored = ours.filter((argument) => !followed.includes(argument));
-    const policy = readPolicy(overridden(keyfile, followed), what);
+    const composefs = followed.find(({ key }) => key === COMPOSEFS_ARGUMENT)?.value;
+    const policy = readPolicy(overridden(keyfile, followed), composefs, what);
     return { ...policy, ignoredArguments: ignored.map(({ key }) => key as ByteString) };
   } catch (error) {
     if (error instanceof SealrootError && error.kind === 'input') {
@@ -86,47 +81,59 @@ export function parsePolicy(
   }
 }
 
-/** Where in the policy an argument's value belongs. */
-function placeOf({ key, value }: KernelArgument): { group: string; key: string } | undefined {
-  if (value === undefined) return undefined;
-  if (key === 'ostree.prepare-root.composefs') return { group: 'composefs', key: 'enabled' };
+function isForPolicy(argument: KernelArgument): boolean {
+  return (
+    ownKeyOf(argument) !== undefined || (argument.key === COMPOSEFS_ARGUMENT && argument.value !== undefined)
+  );
+}
+
+/** Nobody but the policy can say that a boot need not be sealed. */
+function isSealing({ key, value }: KernelArgument): boolean {
+  return key === COMPOSEFS_ARGUMENT && value === 'signed';
+}
+
+/** The key of `[sealroot]` whose value an argument replaces. */
+function ownKeyOf({ key, value }: KernelArgument): ByteString | undefined {
   const own = key.startsWith('sealroot.') ? key.slice('sealroot.'.length) : '';
-  if (!SEALROOT_KEYS.includes(own) || NEVER_OVERRIDDEN.includes(own)) return undefined;
-  return { group: 'sealroot', key: own };
+  if (value === undefined || !SEALROOT_KEYS.includes(own) || NEVER_OVERRIDDEN.includes(own)) return undefined;
+  return own as ByteString;
 }
 
 /** The last of several arguments for one key counts, as of several lines in ostree's own file. */
 function overridden(keyfile: Keyfile, kernelArguments: readonly KernelArgument[]): Keyfile {
   const groups = new Map(keyfile.groups);
+  const group = ascii('sealroot');
   for (const argument of kernelArguments) {
-    const place = placeOf(argument);
-    if (place === undefined) continue;
-    const group = place.group as ByteString;
-    groups.set(group, new Map(groups.get(group)).set(place.key as ByteString, argument.value as ByteString));
+    const key = ownKeyOf(argument);
+    if (key !== undefined)
+      groups.set(group, new Map(groups.get(group)).set(key, argument.value as ByteString));
   }
   return { ...keyfile, groups };
 }
 
-function readPolicy(keyfile: Keyfile, what: string): Omit<Policy, 'ignoredArguments'> {
-  checkSealed(keyfile, what);
-  for (const [group, key] of UNSUPPORTED) {
-    if (keyfileBoolean(keyfile, group, key, what) === true) {
-      throw refused(
-        'policy-unsupported',
-        `cannot follow ${what}: ${group}.${key} is true, which sealroot does not support yet`,
-        `remove ${key} from [${group}]`,
-      );
-    }
-  }
+function readPolicy(
+  keyfile: Keyfile,
+  composefs: string | undefined,
+  what: string,
+): Omit<Policy, 'ignoredArguments'> {
+  const root = readRootPolicy(keyfile, composefs, what);
+  if (!root.sealed) checkUnsealed(keyfile, what);
   return {
-    sealed: true,
+    ...root,
     keypath: readKeypath(keyfile, what),
-    // ostree's default for a composefs root; without one there is no policy that gets here.
-    sysrootReadonly: keyfileBoolean(keyfile, 'sysroot', 'readonly', what) ?? true,
     demands: readDemands(keyfile, what),
     rebuildsImage: keyfileBoolean(keyfile, 'sealroot', 'rebuild-image', what) ?? false,
     ...readFailure(keyfile, what),
   };
+}
+
+/** What is demanded of signed commits, and the choice among them, cannot be had without signatures. */
+function checkUnsealed(keyfile: Keyfile, what: string): void {
+  for (const key of ['refs', 'min-timestamp', 'not-after', 'on-failure']) {
+    const value = keyfileValue(keyfile, 'sealroot', key);
+    if (value === undefined || (key === 'on-failure' && value !== 'next-deployment')) continue;
+    throw malformed(what, key, value, 'none where composefs.enabled is not "signed"');
+  }
 }
 
 function readFailure(keyfile: Keyfile, what: string): Pick<Policy, 'onFailure' | 'allowsShell'> {
@@ -155,16 +162,6 @@ function checkSealrootGroup(keyfile: Keyfile, what: string): void {
       throw refused('policy-malformed', `cannot read ${what}: unknown key "${printable(key)}" in [sealroot]`);
     }
   }
-}
-
-function checkSealed(keyfile: Keyfile, what: string): void {
-  const enabled = keyfileValue(keyfile, 'composefs', 'enabled');
-  if (enabled === 'signed') return;
-  const fact = enabled === undefined ? 'is not set' : `is "${printable(enabled)}"`;
-  throw refused(
-    'policy-not-sealed',
-    `cannot boot by ${what}: composefs.enabled ${fact}, expected "signed", the only mode supported yet`,
-  );
 }
 
 function readKeypath(keyfile: Keyfile, what: string): ByteString {

@@ -7,12 +7,13 @@ export const REFUSAL_CAUSES: Readonly<Record<string, string>> = {
     'The kernel refused an operation that is not about verification; the message names it and its errno.',
   'mount-failed':
     'The deployment was verified, but the kernel could not mount it. It may lack erofs or overlayfs with verity, or a directory is missing.',
+  'kernel-too-old':
+    'The overlayfs of the running kernel cannot keep the objects out of sight (data-only lower layers), or cannot compare them with their digests (verity=require).',
   'policy-missing': 'The initramfs has no policy, so nothing says what may boot.',
   'policy-malformed':
     'The policy in the initramfs is no key file, or a value in it is not of its kind, or [sealroot] has a key that is unknown or stands there twice.',
   'policy-not-sealed':
-    'The policy does not say composefs.enabled=signed, and an unsealed boot is not supported.',
-  'policy-unsupported': 'The policy asks for something that ostree has and sealroot has not.',
+    'The policy does not say composefs.enabled=signed, nor by another value of it that an unsealed boot is wanted.',
   'keys-missing': 'The key file is not there, or no line of it is a usable ed25519 public key.',
   'revoked-malformed':
     'A line of the file of revoked keys is not an ed25519 public key, so it is not known which key it would revoke.',

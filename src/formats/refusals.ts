@@ -31,6 +31,10 @@ const refusals = (): Readonly<Record<string, Refusal>> => ({
     remedy:
       'use a kernel with EROFS_FS, OVERLAY_FS and FS_VERITY, Linux 6.6 or newer, and its modules in the initramfs',
   },
+  'kernel-too-old': {
+    messageId: '40ec998284354b7ba6b157ad2681f39b',
+    remedy: 'use Linux 6.6 or newer with OVERLAY_FS',
+  },
   'policy-missing': {
     messageId: 'e29ac8fe23f34dce91e58056adb5f96a',
     remedy: 'rebuild the initramfs with its dracut module sealroot',
@@ -41,11 +45,7 @@ const refusals = (): Readonly<Record<string, Refusal>> => ({
   },
   'policy-not-sealed': {
     messageId: '24a6c0efe172459d9b44c18de6e784f3',
-    remedy: 'set enabled=signed in [composefs] and rebuild the initramfs',
-  },
-  'policy-unsupported': {
-    messageId: 'eae47387749e4b8ab398d14e41297053',
-    remedy: 'remove the key that the message names from the policy and rebuild the initramfs',
+    remedy: 'set enabled=signed in [composefs], or yes, verity, maybe or no, and rebuild the initramfs',
   },
   'keys-missing': {
     messageId: '40c03f6dbbc54cceba4c2b23540db077',

@@ -55,8 +55,10 @@ describe('doubtOfTree()', () => {
     rmSync(join(tree, `${DEFAULT_KEYS}.revoked`));
     putPolicy('[sealroot]', 'refs=os/other');
     expect(doubt()).toMatch(/would refuse it at boot: .*the policy wants one of os\/other$/);
-    put('usr/lib/sealroot/prepare-root.conf', '[composefs]\nenabled=yes\n');
+    put('usr/lib/sealroot/prepare-root.conf', '[composefs]\nenabled=perhaps\n');
     expect(doubt()).toContain(prefix);
+    put('usr/lib/sealroot/prepare-root.conf', '[composefs]\nenabled=yes\n');
+    expect(doubt()).toBe(`the policy in the tree of commit ${ONE} is not sealed: its boot verifies nothing`);
   });
 
   it('has none of a tree that does not say what its initramfs has', () => {

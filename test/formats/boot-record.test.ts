@@ -7,7 +7,9 @@ describe('encodeBootRecord()', () => {
   const bytes = encodeBootRecord({
     device: 0xfe01n,
     inode: 2n ** 63n + 5n,
-    keypath: ascii('/etc/ostree/initramfs-root-binding.key'),
+    rootTransient: 'no',
+    composefs: { verity: true, keypath: ascii('/etc/ostree/initramfs-root-binding.key') },
+    transientEtc: undefined,
     sysrootReadonly: true,
   });
   const record = decode('a{sv}', bytes, 'record');
@@ -15,11 +17,24 @@ describe('encodeBootRecord()', () => {
   it("has ostree's keys and types, in the order in which ostree writes them", () => {
     expect([...record].map(([key, value]) => `${key} ${value.type}`)).toEqual([
       'backing-root-device-inode (tt)',
+      'root.transient b',
+      'root.transient-ro b',
       'composefs.signed s',
       'composefs b',
       'composefs.verity b',
-      'root.transient b',
       'sysroot-ro b',
+    ]);
+  });
+
+  it('has no word of composefs where there is none, and names the place of a transient /etc', () => {
+    const record = { device: 1n, inode: 2n, sysrootReadonly: false, transientEtc: ascii('/run/x') } as const;
+    const bytes = encodeBootRecord({ ...record, rootTransient: 'no', composefs: undefined });
+    expect([...decode('a{sv}', bytes, 'record').keys()]).toEqual([
+      'backing-root-device-inode',
+      'root.transient',
+      'root.transient-ro',
+      'sysroot-ro',
+      'transient-etc',
     ]);
   });
 

@@ -12,6 +12,7 @@ const keys = parsePublicKeys(utf8(`\n${key1Line}\n`)).keys;
 
 const DECISION: Decision = {
   deployment: ascii('ostree/deploy/os/deploy/x.0'),
+  checksum: UNTAMPERED.checksum,
   verdict: decide({ commit, commitmeta, checksum: UNTAMPERED.checksum, keys, hasher }),
   policy: parsePolicy(
     utf8('[composefs]\nenabled=signed\nkeypath=/k\n[sealroot]\nrefs=a;b\non-failure=reboot\n'),
@@ -58,6 +59,33 @@ describe('the record of a boot', () => {
     const rebuiltFor = { code: 'image-missing', message: 'cannot open', kind: 'refused' };
     const record = parsed(bootedRecord({ ...DECISION, rebuiltFor }, []));
     expect(record).toMatchObject({ rebuiltFor: { code: 'image-missing', message: 'cannot open' } });
+  });
+});
+
+describe('the record of a boot that is not sealed', () => {
+  it('has no proof, and says what the policy allows', () => {
+    const policy = parsePolicy(
+      utf8('[composefs]\nenabled=verity\n[etc]\ntransient=1\n[root]\ntransient=1\n'),
+    );
+    const record = parsed(bootedRecord({ ...DECISION, verdict: undefined, policy, passedOver: [] }, []));
+    expect(record).toEqual({
+      deployment: DECIDED.deployment,
+      commit: DECIDED.commit,
+      policy: {
+        sealed: false,
+        composefs: 'yes',
+        verity: true,
+        etcTransient: true,
+        rootTransient: 'yes',
+        sysrootReadonly: true,
+        refs: [],
+        minTimestamp: 0,
+        onFailure: 'emergency',
+        shell: false,
+      },
+      passedOver: [],
+      microseconds: {},
+    });
   });
 });
 

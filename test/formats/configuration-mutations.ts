@@ -54,10 +54,10 @@ function composefs(value: string): Uint8Array {
 export const POLICY: readonly Mutation[] = [
   { name: 'policy: no file', conf: null, expectedCode: 'policy-missing', program: true },
   { name: 'policy: empty', conf: new Uint8Array(0), expectedCode: 'policy-not-sealed' },
-  ...['yes', 'no', 'true', 'maybe', 'verity', 'Signed', 'signed ', '"signed"', ''].map((value) => ({
+  ...['Yes', 'perhaps', 'Signed', 'signed ', '"signed"', ''].map((value) => ({
     name: `policy: composefs.enabled=${value}.`,
     conf: composefs(value),
-    expectedCode: 'policy-not-sealed',
+    expectedCode: 'policy-malformed',
   })),
   {
     name: 'policy: signed in another group',
@@ -65,9 +65,9 @@ export const POLICY: readonly Mutation[] = [
     expectedCode: 'policy-not-sealed',
   },
   {
-    name: 'policy: signed, then no',
-    conf: text('[composefs]\nenabled=signed\nenabled=no\n'),
-    expectedCode: 'policy-not-sealed',
+    name: 'policy: no, then signed',
+    conf: text('[composefs]\nenabled=no\nenabled=signed\n'),
+    expectedCode: undefined,
   },
   {
     name: 'policy: unknown key in [sealroot]',
@@ -115,8 +115,23 @@ export const POLICY: readonly Mutation[] = [
   ...['etc.transient', 'root.transient', 'root.transient-ro'].map((name) => ({
     name: `policy: ${name}`,
     conf: appended(conf, ...utf8(`[${name.split('.')[0]}]\n${name.split('.')[1]}=true\n`)),
-    expectedCode: 'policy-unsupported',
+    expectedCode: undefined,
   })),
+  {
+    name: 'policy: root.transient and root.transient-ro',
+    conf: appended(conf, ...utf8('[root]\ntransient=true\ntransient-ro=true\n')),
+    expectedCode: 'policy-malformed',
+  },
+  ...['refs=a', 'min-timestamp=0', `not-after=${key1Line} 5`, 'on-failure=next-deployment'].map((line) => ({
+    name: `policy: not sealed, and [sealroot] ${line}`,
+    conf: text(`[composefs]\nenabled=yes\n[sealroot]\n${line}\n`),
+    expectedCode: 'policy-malformed',
+  })),
+  {
+    name: 'policy: no composefs, and root.transient',
+    conf: text('[composefs]\nenabled=no\n[root]\ntransient=true\n'),
+    expectedCode: 'policy-malformed',
+  },
 ];
 
 export const CMDLINE: readonly Mutation[] = [

@@ -24,6 +24,9 @@ const FACTS: MountFacts = {
   rootBlockDevice: { major: 254, minor: 2 },
   hasBootEntries: true,
   mountsVar: false,
+  hasImage: true,
+  transientEtc: undefined,
+  usrOverlay: undefined,
 };
 
 /** One line a step; contents as hex. */
@@ -55,7 +58,7 @@ describe('planMounts()', () => {
       'make-directory /run/ostree/.private/cfsroot-lower 700',
       'make-private /',
       'attach-image /run/ostree/.private/cfsroot-lower',
-      'create-root /run/ostree/.private/cfsroot-lower /sysroot/ostree/repo/objects',
+      'create-root /run/ostree/.private/cfsroot-lower /sysroot/ostree/repo/objects require read-only',
       'detach /run/ostree/.private/cfsroot-lower',
       `clone etc ${DEPLOYMENT}/etc writable`,
       'clone sysroot  read-only',
@@ -74,6 +77,54 @@ describe('planMounts()', () => {
       'attach sysroot /sysroot/sysroot',
       'attach-below var sysroot ostree/deploy/debian/var',
     ]);
+  });
+
+  it('binds the tree of the deployment where there is no image', () => {
+    const policy = parsePolicy(utf8('[composefs]\nenabled=no\n'));
+    const files = { policy: new Uint8Array([4, 5, 6]), keys: undefined, revoked: undefined };
+    expect(plan({ trust: { policy, files }, hasImage: false })).toEqual([
+      'make-directory /run/ostree 755',
+      'make-directory /run/ostree/.private 0',
+      'make-private /',
+      `clone root ${DEPLOYMENT} inherited`,
+      `clone usr ${DEPLOYMENT}/usr read-only`,
+      'clone sysroot  inherited',
+      'clone boot boot inherited',
+      'make-directory /run/sealroot 755',
+      'write-file /run/sealroot/prepare-root.conf <040506> 444',
+      'write-file /run/ostree-booted <626163> 644',
+      'detach /sysroot',
+      'attach root /sysroot',
+      'attach-if-directory boot /sysroot/boot',
+      'attach usr /sysroot/usr',
+      'attach sysroot /sysroot/sysroot',
+    ]);
+  });
+
+  it('lets the root stand aside while overlays are made over parts of it', () => {
+    const steps = plan({ transientEtc: ascii('/run/ostree/transient-etc.000000'), usrOverlay: 'read-only' });
+    const [aside, away] = ['attach root /run/ostree/.private/new-root', 'detach /sysroot'];
+    const beside = `/sysroot/${DEPLOYMENT}/.usr-ovl`;
+    const layer = '/run/ostree/transient-etc.000000';
+    const parts = steps.slice(steps.indexOf(aside) + 1, steps.indexOf(away));
+    expect(parts.filter((line) => line.startsWith('create-overlay'))).toEqual([
+      `create-overlay etc /run/ostree/.private/new-root/usr/etc ${layer}/upper ${layer}/work writable`,
+      `create-overlay usr /run/ostree/.private/new-root/usr ${beside}-upper ${beside}-work read-only`,
+    ]);
+    expect(steps).not.toContain(`clone etc ${DEPLOYMENT}/etc writable`);
+  });
+
+  it('puts what is written to a transient root into memory', () => {
+    for (const [lines, access] of [
+      ['transient=true', 'writable'],
+      ['transient-ro=true', 'read-only'],
+    ]) {
+      const policy = parsePolicy(utf8(`[composefs]\nenabled=yes\n[root]\n${lines}\n`));
+      const steps = plan({ trust: { ...FACTS.trust, policy } });
+      expect(steps).toContain(
+        `create-root /run/ostree/.private/cfsroot-lower /sysroot/ostree/repo/objects off ${access} /run/ostree/.private/root/upper /run/ostree/.private/root/work`,
+      );
+    }
   });
 
   it('leaves /sysroot as the initramfs mounted it when the policy says so', () => {
@@ -119,12 +170,18 @@ describe('planMounts()', () => {
     for (const mountsVar of [false, true]) {
       for (const hasBootEntries of [false, true]) {
         for (const readonly of [false, true]) {
-          const steps = planMounts({ ...FACTS, ...withReadonly(readonly), mountsVar, hasBootEntries });
+          const image = { hasImage: mountsVar, usrOverlay: hasBootEntries ? 'writable' : undefined } as const;
+          const facts = { ...FACTS, ...withReadonly(readonly), mountsVar, hasBootEntries, ...image };
+          const steps = planMounts(facts);
           const made = steps.flatMap((step) =>
-            step.step === 'clone' ? [step.name] : step.step === 'create-root' ? ['root'] : [],
+            step.step === 'clone' || step.step === 'create-overlay'
+              ? [step.name]
+              : step.step === 'create-root'
+                ? ['root']
+                : [],
           );
-          const attached = steps.flatMap((step) => ('mount' in step ? [step.mount] : []));
-          expect(attached.toSorted()).toEqual(made.toSorted());
+          const attached = new Set(steps.flatMap((step) => ('mount' in step ? [step.mount] : [])));
+          expect([...attached].sort()).toEqual(made.toSorted());
         }
       }
     }

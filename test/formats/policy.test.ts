@@ -4,15 +4,22 @@ import { ascii, utf8 } from '../../src/formats/encoding.ts';
 import { DEFAULT_KEYPATH, parsePolicy } from '../../src/formats/policy.ts';
 
 const NO_DEMANDS_OF_POLICY = { refs: [], minTimestamp: 0n, keyLimits: [] };
+const SEALED = {
+  sealed: true,
+  composefs: 'yes',
+  requiresVerity: true,
+  sysrootReadonly: true,
+  etcTransient: false,
+  rootTransient: 'no',
+};
 const DEFAULTS = { onFailure: 'emergency', allowsShell: false, rebuildsImage: false, ignoredArguments: [] };
 const SIGNED = '[composefs]\nenabled=signed\n';
 
 describe('parsePolicy()', () => {
   it("has ostree's defaults", () => {
     expect(parsePolicy(utf8(SIGNED))).toEqual({
-      sealed: true,
+      ...SEALED,
       keypath: DEFAULT_KEYPATH,
-      sysrootReadonly: true,
       demands: NO_DEMANDS_OF_POLICY,
       ...DEFAULTS,
     });
@@ -21,7 +28,7 @@ describe('parsePolicy()', () => {
   it('reads keypath and sysroot.readonly, and ignores what ostree would ignore', () => {
     const text = `${SIGNED}keypath=/etc/k\nother=1\n[sysroot]\nreadonly=false\n[unknown]\nx=y\n[sealroot]\n`;
     expect(parsePolicy(utf8(text))).toEqual({
-      sealed: true,
+      ...SEALED,
       keypath: '/etc/k',
       sysrootReadonly: false,
       demands: NO_DEMANDS_OF_POLICY,
@@ -33,17 +40,38 @@ describe('parsePolicy()', () => {
     expect(parsePolicy(utf8(`[composefs]\nenabled=no\nenabled=signed\n`)).sealed).toBe(true);
   });
 
-  it('takes false for what it does not support', () => {
-    const text = `${SIGNED}[etc]\ntransient=false\n[root]\ntransient=0\ntransient-ro=false\n`;
-    expect(parsePolicy(utf8(text)).sealed).toBe(true);
+  it.each([
+    ['verity', { sealed: false, composefs: 'yes', requiresVerity: true, sysrootReadonly: true }],
+    ['yes', { sealed: false, composefs: 'yes', requiresVerity: false, sysrootReadonly: true }],
+    ['1', { sealed: false, composefs: 'yes', requiresVerity: false, sysrootReadonly: true }],
+    ['maybe', { sealed: false, composefs: 'maybe', requiresVerity: false, sysrootReadonly: false }],
+    ['no', { sealed: false, composefs: 'no', requiresVerity: false, sysrootReadonly: false }],
+    ['false', { sealed: false, composefs: 'no', requiresVerity: false, sysrootReadonly: false }],
+  ])('knows the mode %s', (mode, expected) => {
+    expect(parsePolicy(utf8(`[composefs]\nenabled=${mode}\n`))).toMatchObject(expected);
   });
 
-  it('names file, key and value when the policy is not sealed', () => {
-    expect(() => parsePolicy(utf8('[composefs]\nenabled=verity\n'), '/x.conf')).toThrow(
+  it('reads what is transient', () => {
+    const transient = (lines: string) => {
+      const { etcTransient, rootTransient } = parsePolicy(utf8(`${SIGNED}${lines}`));
+      return [etcTransient, rootTransient];
+    };
+    expect(transient('[etc]\ntransient=false\n[root]\ntransient=0\ntransient-ro=false\n')).toEqual([
+      false,
+      'no',
+    ]);
+    expect(transient('[etc]\ntransient=true\n')).toEqual([true, 'no']);
+    expect(transient('[root]\ntransient=true\n')).toEqual([false, 'yes']);
+    expect(transient('[root]\ntransient-ro=true\n')).toEqual([false, 'read-only']);
+  });
+
+  it('names the file when it does not say whether the boot is sealed', () => {
+    expect(() => parsePolicy(utf8('[sysroot]\nreadonly=true\n'), '/x.conf')).toThrow(
       expect.objectContaining({
         kind: 'refused',
+        code: 'policy-not-sealed',
         message:
-          'cannot boot by /x.conf: composefs.enabled is "verity", expected "signed", the only mode supported yet',
+          'cannot boot by /x.conf: composefs.enabled is not set, expected "signed", or what is to boot unsealed',
       }),
     );
   });
@@ -132,13 +160,35 @@ describe('parsePolicy() and kernel arguments', () => {
     ]);
   });
 
-  it('refuses what they ask for and is not supported, or is malformed', () => {
+  it('follows one that seals the boot, whatever the policy says', () => {
+    const sealing = 'ostree.prepare-root.composefs=signed';
+    for (const text of ['[composefs]\nenabled=no\n', '[composefs]\nenabled=verity\n', SIGNED]) {
+      expect(parse(text, `${sealing} ostree.prepare-root.composefs=no`)).toMatchObject({
+        ...SEALED,
+        ignoredArguments: ['ostree.prepare-root.composefs'],
+      });
+      expect(parse(text, sealing).ignoredArguments).toEqual([]);
+    }
+  });
+
+  it('takes the first for the mode, and leaves fs-verity required, as ostree does', () => {
+    const modeOf = (text: string, cmdline: string) => {
+      const { sealed, composefs, requiresVerity } = parse(
+        `${text}[sealroot]\nallow-karg-override=true\n`,
+        cmdline,
+      );
+      return [sealed, composefs, requiresVerity];
+    };
+    const argument = (value: string) => `ostree.prepare-root.composefs=${value}`;
+    expect(modeOf(SIGNED, `${argument('maybe')} ${argument('signed')}`)).toEqual([false, 'maybe', true]);
+    expect(modeOf('[composefs]\nenabled=yes\n', argument('0'))).toEqual([false, 'no', false]);
+    expect(modeOf('', argument('yes'))).toEqual([false, 'yes', false]);
+  });
+
+  it('refuses what they say when it is malformed', () => {
     const text = `${SIGNED}[sealroot]\nallow-karg-override=true\n`;
-    expect(() => parse(text, 'ostree.prepare-root.composefs=0')).toThrow(
-      expect.objectContaining({ code: 'policy-not-sealed' }),
-    );
-    expect(() => parse(text, 'sealroot.on-failure=shell')).toThrow(
-      expect.objectContaining({ code: 'policy-malformed' }),
-    );
+    for (const argument of ['ostree.prepare-root.composefs=perhaps', 'sealroot.on-failure=shell']) {
+      expect(() => parse(text, argument)).toThrow(expect.objectContaining({ code: 'policy-malformed' }));
+    }
   });
 });

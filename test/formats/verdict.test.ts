@@ -31,7 +31,8 @@ function vector(name: string): Uint8Array {
 function judge(inputs: BootInputs): Verdict {
   if (inputs.conf === null || inputs.keys === null || inputs.commit === null)
     throw new Error('a program row');
-  const { demands } = parsePolicy(inputs.conf);
+  const { demands, sealed } = parsePolicy(inputs.conf);
+  expect(sealed).toBe(true);
   const revoked = inputs.revoked === null ? [] : parseRevokedKeys(inputs.revoked, 'revoked keys');
   expect(findKernelArgument(kernelArguments(ascii(inputs.cmdline)), 'ostree')).toBe('/ostree/boot.1/os/0/0');
   const { keys, warnings } = parsePublicKeys(inputs.keys);

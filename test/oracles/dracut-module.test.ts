@@ -137,6 +137,15 @@ describe('50sealroot builds an initramfs', () => {
   });
 });
 
+describe('50sealroot and a policy that is not sealed', () => {
+  it('asks for no key', async () => {
+    const changes = { [TREE_PATHS.policy]: '[composefs]\nenabled=maybe\n', [TREE_PATHS.key]: undefined };
+    const { policy, links } = await build(changes, { only: ['sealroot'] });
+    expect(policy).toBe('[composefs]\nenabled=maybe\n');
+    expect([...links.keys()]).not.toContain(TREE_PATHS.key);
+  });
+});
+
 describe('50sealroot and a policy that permits a shell', () => {
   it('leaves the failure units as they are, but nothing that opens one without a failure', async () => {
     const policy = '[composefs]\nenabled=signed\n[sealroot]\nshell=true\n';
@@ -177,8 +186,8 @@ describe('50sealroot fails the build and leaves no image', () => {
     ],
     ['without a policy', { [TREE_PATHS.policy]: undefined }, 'no policy'],
     [
-      'with an unsealed policy',
-      { [TREE_PATHS.policy]: '[composefs]\nenabled=verity\n' },
+      'with a policy that does not say whether it is sealed',
+      { [TREE_PATHS.policy]: '[sysroot]\nreadonly=true\n' },
       'policy-not-sealed: cannot boot by ',
     ],
     [

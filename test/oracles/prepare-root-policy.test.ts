@@ -223,7 +223,7 @@ describe('--check-policy', () => {
 
   it('says what is wrong on standard error only', async () => {
     rig = makeRig(binary);
-    const { status, stdout, stderr, console } = await check('[composefs]\nenabled=maybe\n');
+    const { status, stdout, stderr, console } = await check('[composefs]\n');
     expect({ status, stdout, console }).toEqual({ status: 1, stdout: '', console: '' });
     expect(codeOf(stderr)).toBe('policy-not-sealed');
     writeFileSync(join(rig.folder, 'etc/ostree/initramfs-root-binding.key'), `${'A'.repeat(43)}=\n`);

@@ -1,0 +1,283 @@
+/**
+ * ostree-prepare-root of Debian forky and ours, side by side over the same disk: the same mounts, the same word to the
+ * booted system, the same that can be read and written there. That program checks no signatures, as Debian builds it; what
+ * a sealed policy comes to is in the other tests of prepare-root and in vm-tests.
+ *
+ * What we do otherwise on purpose stands at the end.
+ */
+
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { buildPrepareRoot } from '../../initrd/build.ts';
+import {
+  type Disturbance,
+  makeInitramfs,
+  OSTREE_ARGUMENT,
+  type Outcome,
+  ParityRig,
+  type Scenario,
+} from './parity-rig.ts';
+import { codeOf } from './prepare-root-rig.ts';
+
+let binary = '';
+let initramfs = '';
+let rig: ParityRig | undefined;
+
+beforeAll(async () => {
+  binary = await buildPrepareRoot();
+  initramfs = await makeInitramfs();
+});
+
+afterEach(() => {
+  rig?.remove();
+  rig = undefined;
+});
+
+afterAll(() => rmSync(initramfs, { recursive: true, force: true }));
+
+function both(scenario: Scenario): { reference: Outcome; ours: Outcome } {
+  rig = new ParityRig(initramfs, binary, scenario);
+  return { reference: rig.run('reference'), ours: rig.run('sealroot') };
+}
+
+/** Without what is ours alone, the record for people, and without empty places for mounts that are gone. */
+function comparable({ status, mounts, record, run, access }: Outcome) {
+  const common = run.filter(
+    (line) => !/ (sealroot(\/.*)?|ostree\/\.private\/(new-root|cfsroot-lower)) $/.test(line),
+  );
+  return { status, mounts, record, run: common, access };
+}
+
+/** Both boot, alike; returns what they come to. */
+function bootsAlike(scenario: Scenario): Outcome {
+  const { reference, ours } = both(scenario);
+  expect(reference.status, reference.stderr).toBe(0);
+  expect(comparable(ours), ours.stderr).toEqual(comparable(reference));
+  expect(ours.stderr).toContain(`${'c0'.repeat(32)} (not sealed)\n`);
+  return ours;
+}
+
+/** Neither boots; returns our code. */
+function refusesAlike(scenario: Scenario): string {
+  const { reference, ours } = both(scenario);
+  expect([reference.status, ours.status]).toEqual([1, expect.toBeOneOf([1, 4])]);
+  expect(ours.mounts).toHaveLength(1);
+  return codeOf(ours.stderr);
+}
+
+const conf = (...lines: string[]): string => `${lines.join('\n')}\n`;
+const composefs = (value: string) => ['[composefs]', `enabled=${value}`];
+const READONLY = ['[sysroot]', 'readonly=true'];
+const WRITABLE = ['[sysroot]', 'readonly=false'];
+const ETC = ['[etc]', 'transient=true'];
+const ROOT_TRANSIENT = ['[root]', 'transient=true'];
+
+/** Anew for each: an overlay marks the directories that it has used. */
+function hotfix({ deployment }: { deployment: string }): void {
+  for (const name of ['.usr-ovl-upper', '.usr-ovl-work']) {
+    rmSync(join(deployment, name), { recursive: true, force: true });
+    mkdirSync(join(deployment, name));
+  }
+  writeFileSync(join(deployment, '.usr-ovl-upper/added'), 'hotfix\n');
+}
+
+function repositorySays(config: string): Disturbance {
+  return ({ root }) => writeFileSync(join(root, 'ostree/repo/config'), config);
+}
+
+describe('composefs.enabled', () => {
+  const MODES = ['yes', 'true', '1', 'verity', 'maybe', 'no', 'false', '0'];
+  const rows = MODES.flatMap((mode) => [READONLY, WRITABLE, []].map((sysroot) => [mode, sysroot] as const));
+
+  it.each(rows)('%s, with %j', (mode, sysroot) => {
+    const { mounts, access } = bootsAlike({ conf: conf(...composefs(mode), ...sysroot) });
+    const bound = ['no', 'false', '0'].includes(mode);
+    expect(mounts.some((line) => line.includes(' overlay composefs '))).toBe(!bound);
+    expect(access).toContain('usr read-only');
+    expect(access).toContain(`etc/conf=changed`);
+    expect(mounts.some((line) => line.includes('verity=require'))).toBe(mode === 'verity');
+  });
+
+  it.each([[READONLY], [WRITABLE], [[]]])('maybe, without an image, with %j', (sysroot) => {
+    const { access } = bootsAlike({ conf: conf(...composefs('maybe'), ...sysroot), image: false });
+    expect(access).toContain('usr/tool=tool');
+  });
+
+  it('yes, without an image: neither boots', () => {
+    expect(refusesAlike({ conf: conf(...composefs('yes')), image: false })).toBe('image-missing');
+  });
+
+  it.each(['yes', 'no'])('%s, on a disk that is mounted read-only', (mode) => {
+    bootsAlike({ conf: conf(...composefs(mode), ...READONLY), disk: 'ro' });
+    rig?.remove();
+    bootsAlike({ conf: conf(...composefs(mode), ...WRITABLE), disk: 'ro' });
+  });
+
+  it('is nothing that is none of these: neither boots', () => {
+    expect(refusesAlike({ conf: conf(...composefs('perhaps')) })).toBe('policy-malformed');
+  });
+});
+
+describe('sysroot.readonly of the repository', () => {
+  const SAYS = '[core]\nmode=bare\n[sysroot]\nreadonly=true\n';
+
+  it.each(['yes', 'maybe', 'no'])('with composefs.enabled=%s', (mode) => {
+    for (const sysroot of [[], WRITABLE]) {
+      bootsAlike({ conf: conf(...composefs(mode), ...sysroot), disturb: repositorySays(SAYS) });
+      rig?.remove();
+    }
+  });
+
+  it('counts where no composefs is needed', () => {
+    const { access } = bootsAlike({ conf: conf(...composefs('no')), disturb: repositorySays(SAYS) });
+    expect(access).toContain('sysroot read-only');
+    expect(access).toContain('sysroot/ostree/deploy/os/var writable');
+  });
+
+  it.each(['[sysroot]\nreadonly=perhaps\n', 'nonsense\n'])('is nothing in %j', (config) => {
+    const { access } = bootsAlike({ conf: conf(...composefs('no')), disturb: repositorySays(config) });
+    expect(access).toContain('sysroot writable');
+  });
+});
+
+describe('etc.transient', () => {
+  it.each([
+    [composefs('yes')],
+    [[...composefs('yes'), ...WRITABLE]],
+    [composefs('verity')],
+    [composefs('no')],
+    [[...composefs('no'), ...READONLY]],
+    [[...composefs('yes'), ...ROOT_TRANSIENT]],
+  ])('with %j', (lines) => {
+    const { access } = bootsAlike({ conf: conf(...lines, ...ETC) });
+    const isMounted = !lines.includes('enabled=no') || lines.includes('readonly=true');
+    expect(access).toContain(`etc/conf=${isMounted ? 'default' : 'changed'}`);
+    expect(access).toContain('etc writable');
+  });
+});
+
+describe('root.transient', () => {
+  it.each(['yes', 'verity', 'maybe'])('with composefs.enabled=%s', (mode) => {
+    const { access } = bootsAlike({ conf: conf(...composefs(mode), ...ROOT_TRANSIENT) });
+    expect(access).toEqual(expect.arrayContaining(['. writable', 'usr writable']));
+  });
+
+  it('read-only', () => {
+    const { access } = bootsAlike({ conf: conf(...composefs('yes'), '[root]', 'transient-ro=true') });
+    expect(access).toEqual(expect.arrayContaining(['. read-only', 'usr read-only']));
+  });
+
+  it.each([
+    [
+      'both ways at once',
+      conf(...composefs('yes'), ...ROOT_TRANSIENT, 'transient-ro=true'),
+      'policy-malformed',
+    ],
+    ['without composefs', conf(...composefs('no'), ...ROOT_TRANSIENT), 'policy-malformed'],
+    ['maybe with composefs, and no image', conf(...composefs('maybe'), ...ROOT_TRANSIENT), 'image-missing'],
+  ])('%s: neither boots', (_, text, code) => {
+    expect(refusesAlike({ conf: text, image: false })).toBe(code);
+  });
+});
+
+describe('the overlay of `ostree admin unlock --hotfix`', () => {
+  it.each([
+    [composefs('yes')],
+    [[...composefs('yes'), ...WRITABLE]],
+    [composefs('no')],
+    [[...composefs('no'), ...READONLY]],
+    [[...composefs('yes'), ...ETC]],
+    [[...composefs('yes'), ...ROOT_TRANSIENT]],
+  ])('with %j', (lines) => {
+    const { access } = bootsAlike({ conf: conf(...lines), disturb: hotfix });
+    expect(access).toEqual(expect.arrayContaining(['usr writable', 'usr/tool=tool', 'usr/added=hotfix']));
+  });
+
+  it.each([
+    'yes',
+    'no',
+  ])('with composefs.enabled=%s, on a disk that is mounted read-only: neither boots', (mode) => {
+    const code = refusesAlike({ conf: conf(...composefs(mode)), disturb: hotfix, disk: 'ro' });
+    expect(code).toBe('mount-failed');
+  });
+});
+
+describe('kernel arguments', () => {
+  const ARGUMENT = 'ostree.prepare-root.composefs';
+  const allowed = [...composefs('verity'), '[sealroot]', 'allow-karg-override=true'];
+
+  it.each(['0', 'no', 'maybe', 'yes', '1'])(`${ARGUMENT}=%s, where the policy follows it`, (value) => {
+    bootsAlike({ conf: conf(...allowed), cmdline: `${OSTREE_ARGUMENT} ${ARGUMENT}=${value} ${ARGUMENT}=2` });
+  });
+});
+
+describe('what is otherwise on purpose', () => {
+  function ours(scenario: Scenario): Outcome {
+    rig = new ParityRig(initramfs, binary, scenario);
+    return rig.run('sealroot');
+  }
+
+  it('a policy that does not say whether the boot is sealed: refused, where the reference boots without composefs', () => {
+    const { reference, ours } = both({ conf: conf(...READONLY) });
+    expect([reference.status, ours.status]).toEqual([0, 1]);
+    expect(codeOf(ours.stderr)).toBe('policy-not-sealed');
+  });
+
+  it('a sealed policy: refused for want of a key, an argument of the kernel notwithstanding', () => {
+    const argument = `${OSTREE_ARGUMENT} ostree.prepare-root.composefs=0`;
+    const { reference, ours } = both({ conf: conf(...composefs('signed')), cmdline: argument });
+    expect(reference.stderr).toContain('Reading public key file');
+    expect(codeOf(ours.stderr)).toBe('keys-missing');
+  });
+
+  it('an argument that would weaken the policy: named and not followed', () => {
+    const cmdline = `${OSTREE_ARGUMENT} ostree.prepare-root.composefs=0`;
+    const { reference, ours } = both({ conf: conf(...composefs('yes')), cmdline });
+    expect([reference.status, ours.status]).toEqual([0, 0]);
+    expect(reference.mounts.join()).not.toContain(' overlay composefs ');
+    expect(ours.mounts.join()).toContain(' overlay composefs ');
+    expect(ours.stderr).toContain('warning: cannot follow kernel argument ostree.prepare-root.composefs: ');
+  });
+
+  it('an argument that seals the boot: followed, whatever the policy says', () => {
+    const cmdline = `${OSTREE_ARGUMENT} ostree.prepare-root.composefs=signed`;
+    expect(codeOf(ours({ conf: conf(...composefs('no')), cmdline }).stderr)).toBe('keys-missing');
+  });
+
+  it('/boot: mounted here, where the reference leaves it to its generator', () => {
+    const disturb: Disturbance = ({ root }) => {
+      rmSync(join(root, 'boot/loader'), { force: true });
+      symlinkSync('loader.0', join(root, 'boot/loader'));
+    };
+    for (const mode of ['yes', 'no']) {
+      const { reference, ours } = both({ conf: conf(...composefs(mode)), disturb });
+      const boot = ours.mounts.filter((line) =>
+        line.startsWith('/sysroot/boot on /sysroot /sysroot/boot rw'),
+      );
+      expect(boot).toHaveLength(1);
+      expect(ours.mounts.filter((line) => line !== boot[0])).toEqual(reference.mounts);
+      rig?.remove();
+    }
+  });
+
+  it.each([
+    ['yes', WRITABLE],
+    ['yes', READONLY],
+    ['no', WRITABLE],
+    ['no', READONLY],
+  ])('the marker for /var with composefs.enabled=%s, %j: heeded; it stops the reference, which wants no /run/ostree', (mode, sysroot) => {
+    const scenario = { conf: conf(...composefs(mode), ...sysroot), run: ['ostree/initramfs-mount-var'] };
+    const { reference, ours } = both(scenario);
+    expect(reference.stderr).toContain('Failed to create /run/ostree: File exists');
+    const place = '/sysroot/var on /sysroot /sysroot/ostree/deploy/os/var rw';
+    expect(ours.mounts.filter((line) => line.startsWith(place))).toHaveLength(1);
+    expect(ours.access).toContain('var writable');
+  });
+
+  it('ostree=latest without signatures: refused, for nobody vouches for a timestamp', () => {
+    expect(codeOf(ours({ conf: conf(...composefs('yes')), cmdline: 'ostree=latest' }).stderr)).toBe(
+      'no-candidate',
+    );
+  });
+});

@@ -77,7 +77,11 @@ export function readCommandLine(): KernelArgument[] {
   return kernelArguments(toByteString(readOwn(CMDLINE_PATH, MAX_OWN_BYTES) ?? new Uint8Array(0)));
 }
 
+const ANDROID = 'androidboot.';
+
+/** What `ostree=` says, or Android's boot loader, which knows slots and no deployments. */
 function deploymentArgument(given: readonly KernelArgument[]): ByteString {
+  if (given.some(({ key }) => key.startsWith(ANDROID))) return seldom().slotArgument(given);
   const argument = findKernelArgument(given, 'ostree');
   if (argument !== undefined && argument !== '') return argument;
   throw refused('cmdline-ostree-missing', `cannot choose a deployment: ${CMDLINE_PATH} has no ostree=`);

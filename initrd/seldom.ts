@@ -1,6 +1,7 @@
 /** What few boots need: the exports are called through load.ts, and read in with the first call. */
 
 export { refusalOf } from '../src/formats/refusals.ts';
+export { slotArgument } from './android.ts';
 export { btrfsDevice } from './btrfs.ts';
 export { kernelMessages } from './kernel-messages.ts';
 export { mountRootOtherwise } from './lesser-kernels.ts';

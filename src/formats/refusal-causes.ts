@@ -18,6 +18,8 @@ export const REFUSAL_CAUSES: Readonly<Record<string, string>> = {
   'revoked-malformed':
     'A line of the file of revoked keys is not an ed25519 public key, so it is not known which key it would revoke.',
   'cmdline-ostree-missing': 'The kernel command line has no ostree=, so it names no deployment.',
+  'cmdline-slot-unknown':
+    'The boot loader of a phone names a slot by androidboot.slot_suffix= that is neither _a nor _b.',
   'no-candidate':
     'ostree=latest asks for the newest deployment that may boot, and there is none: each was refused, as the lines before say, or is named in /ostree/sealroot-skip.',
   'deployment-malformed':

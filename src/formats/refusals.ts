@@ -59,6 +59,10 @@ const refusals = (): Readonly<Record<string, Refusal>> => ({
     messageId: '416bf75daf6e46a19a7fee2acc4b9039',
     remedy: 'boot an entry that ostree wrote',
   },
+  'cmdline-slot-unknown': {
+    messageId: '2a90ec8701ab49b7a23c2fd4af7c704f',
+    remedy: 'boot slot a or b',
+  },
   'no-candidate': {
     messageId: '0e21312f0b434554a07aef1c08af0282',
     remedy: 'boot an entry that names a deployment, or deploy again',

@@ -35,8 +35,8 @@ export interface Scenario {
   readonly disturb?: Disturbance;
   /** Files that stand in /run before. */
   readonly run?: readonly string[];
-  /** Runs instead of our program, which stands behind it on the command line. */
-  readonly wrapper?: readonly string[];
+  /** What the kernel lacks, as letters of lesser-kernel.c. */
+  readonly lacks?: string;
 }
 
 export interface Outcome {
@@ -48,6 +48,8 @@ export interface Outcome {
   readonly record: string;
   /** `type mode path -> target` of what is in /run, without what is in the places of transient files. */
   readonly run: string[];
+  /** Of loop devices for images: whether they are read-only, autoclear and direct, and their block size. */
+  readonly loops: string[];
   /** `path=content`, and `path writable` or not. */
   readonly access: string[];
 }
@@ -80,6 +82,12 @@ section said; cat "$root/said"
 section mounts; cat /proc/self/mountinfo
 section record; base64 -w 0 "$root/run/ostree-booted" 2>/dev/null; echo
 section run; cd "$root/run" && find . -path './ostree/transient-etc*/*' -prune -o -path './ostree/.private/root/*/*' -prune -o -printf '%y %m %P %l\\n'
+section loops
+for device in /sys/block/loop*; do
+    # Below the mount that the program has detached, so not where the rig is.
+    grep -q '/${DEPLOYMENT}/[.]ostree[.]cfs' "$device/loop/backing_file" 2>/dev/null || continue
+    echo "$(cat "$device/ro" "$device/loop/autoclear" "$device/loop/dio" "$device/queue/logical_block_size" | tr '\n' ' ')"
+done
 section access
 cd "$root/sysroot"
 [ "$status" -eq 0 ] || exit 0
@@ -94,6 +102,14 @@ export async function makeInitramfs(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'sealroot-parity-'));
   await referenceFiles(folder);
   return folder;
+}
+
+/** Compiles lesser-kernel.c. */
+export function makeLesserKernel(folder: string): string {
+  const program = join(folder, 'lesser-kernel');
+  const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror'];
+  execFileSync('gcc', [...flags, '-o', program, join(import.meta.dirname, 'lesser-kernel.c')]);
+  return program;
 }
 
 export class ParityRig {
@@ -123,11 +139,11 @@ export class ParityRig {
 
   run(program: Program): Outcome {
     const { folder } = this;
-    const { disk = 'rw', run = [], wrapper = [], disturb } = this.#scenario;
+    const { disk = 'rw', run = [], lacks, disturb } = this.#scenario;
     const root = join(folder, 'sysroot');
     disturb?.({ root, deployment: join(root, DEPLOYMENT) });
-    const before = program === 'sealroot' ? wrapper.join(' ') : '';
-    const args = ['sh', '-c', SCRIPT, 'sh', folder, PROGRAMS[program], disk, before, run.join(' ')];
+    const wrapper = lacks === undefined ? '' : `${makeLesserKernel(folder)} ${lacks}`;
+    const args = ['sh', '-c', SCRIPT, 'sh', folder, PROGRAMS[program], disk, wrapper, run.join(' ')];
     const output = execFileSync('unshare', ['--mount', '--propagation', 'private', ...args], {
       encoding: 'utf8',
       timeout: 60_000,
@@ -148,6 +164,7 @@ export class ParityRig {
       mounts: mountsBelow(folder, lines('mounts')),
       record: withoutChance(Buffer.from(sections.get('record') ?? '', 'base64').toString('latin1')),
       run: lines('run').map(withoutChance).sort(),
+      loops: lines('loops'),
       access: lines('access'),
     };
   }

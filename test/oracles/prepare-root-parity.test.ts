@@ -6,6 +6,7 @@
  * What we do otherwise on purpose stands at the end.
  */
 
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -209,6 +210,82 @@ describe('kernel arguments', () => {
 
   it.each(['0', 'no', 'maybe', 'yes', '1'])(`${ARGUMENT}=%s, where the policy follows it`, (value) => {
     bootsAlike({ conf: conf(...allowed), cmdline: `${OSTREE_ARGUMENT} ${ARGUMENT}=${value} ${ARGUMENT}=2` });
+  });
+});
+
+describe('a phone, whose boot loader names a slot', () => {
+  const disturb: Disturbance = ({ root }) => {
+    for (const [slot, target] of [
+      ['a', `deploy/os/deploy/${'c0'.repeat(32)}.0`],
+      ['b', 'deploy/os/deploy/none.0'],
+    ]) {
+      rmSync(join(root, `ostree/root.${slot}`), { force: true });
+      symlinkSync(target ?? '', join(root, `ostree/root.${slot}`));
+    }
+  };
+  const yes = conf(...composefs('yes'));
+
+  it.each([
+    'androidboot.slot_suffix=_a',
+    'androidboot.slot_suffix=_a ostree=/ostree/root.b',
+    'androidboot.mode=normal',
+    'ostree=/ostree/root.b androidboot.mode',
+    `ostree=/ostree/root.a`,
+    `xandroidboot.slot_suffix=_b ${OSTREE_ARGUMENT}`,
+  ])('%s: boots', (cmdline) => {
+    bootsAlike({ conf: yes, cmdline, disturb });
+  });
+
+  it.each([
+    ['androidboot.slot_suffix=_b', 'deployment-unresolvable'],
+    ['androidboot.slot_suffix=_b androidboot.slot_suffix=_a', 'deployment-unresolvable'],
+    [`androidboot.slot_suffix=_c ${OSTREE_ARGUMENT}`, 'cmdline-slot-unknown'],
+    [`androidboot.slot_suffix= ${OSTREE_ARGUMENT}`, 'cmdline-slot-unknown'],
+  ])('%s: neither boots', (cmdline, code) => {
+    expect(refusesAlike({ conf: yes, cmdline, disturb })).toBe(code);
+  });
+});
+
+describe('a lesser kernel', () => {
+  const yes = conf(...composefs('yes'));
+  const loops = (lacks: string) => bootsAlike({ conf: yes, lacks }).loops;
+
+  it('that mounts no files as EROFS: a loop device, gone with the last mount', async () => {
+    expect(loops('f')).toEqual(['1 1 1 4096 ']);
+    const left = () => execFileSync('losetup', ['--list', '--noheadings'], { encoding: 'utf8' });
+    await expect.poll(left, { timeout: 10_000 }).not.toContain('c0c0c0');
+  });
+
+  it('that appends no layers: one text names them, with the same result', () => {
+    const { mounts } = bootsAlike({ conf: yes, lacks: 'a' });
+    expect(mounts.join()).toContain(
+      'lowerdir=/run/ostree/.private/cfsroot-lower::/sysroot/ostree/repo/objects,',
+    );
+    rig?.remove();
+    bootsAlike({ conf: conf(...composefs('verity'), ...ROOT_TRANSIENT), lacks: 'af' });
+  });
+
+  it.each([
+    [
+      'has no verity=require, which is asked for',
+      'verity',
+      'av',
+      'verity=require, which came with Linux 6.6',
+    ],
+    ['has no data-only layers', 'yes', 'o', 'data-only lower layers, which came with Linux 6.5'],
+    ['has neither', 'verity', 'ov', 'data-only lower layers, which came with Linux 6.5'],
+  ])('that %s: refused by name', (_, mode, lacks, named) => {
+    rig = new ParityRig(initramfs, binary, { conf: conf(...composefs(mode)), lacks });
+    const { status, stderr, mounts } = rig.run('sealroot');
+    expect([status, codeOf(stderr)]).toEqual([1, 'kernel-too-old']);
+    expect(stderr).toContain(
+      `overlayfs of this kernel has no ${named}`.replace('no verity', 'no option verity'),
+    );
+    expect(mounts).toHaveLength(1);
+  });
+
+  it('that has no verity=require, which nobody asks for', () => {
+    bootsAlike({ conf: yes, lacks: 'av' });
   });
 });
 

@@ -1,6 +1,7 @@
-/** The verdict on a deployment's commit, as it lies in the repository of the physical root. */
+/** The verdict on a deployment's commit, as it lies in the repository of the physical root; on one of bootc's that on its base. */
 
 import type { ByteString } from '../src/formats/encoding.ts';
+import { SealrootError } from '../src/formats/errors.ts';
 import { MAX_COMMIT_BYTES } from '../src/formats/ostree-objects.ts';
 import {
   decide,
@@ -13,6 +14,7 @@ import {
 import type { PhysicalRoot } from './deployment.ts';
 import { listDeployments } from './deployments.ts';
 import { readBelow } from './files.ts';
+import { seldom } from './load.ts';
 import { warn } from './report.ts';
 import * as sys from './sys.ts';
 import type { Trust } from './trust.ts';
@@ -39,8 +41,29 @@ function floorOf(root: PhysicalRoot, trust: Trust, except: string): Floor | unde
 
 function verdictInput(root: PhysicalRoot, checksum: string, { keys, demands }: Trust): VerdictInput {
   const commit = readObject(root, checksum, 'commit', 'commit-missing');
-  const commitmeta = readObject(root, checksum, 'commitmeta', 'commitmeta-missing');
-  return { commit, checksum, commitmeta, keys, demands, hasher: sys.hasher };
+  try {
+    return {
+      commit,
+      checksum,
+      commitmeta: readCommitMeta(root, checksum),
+      keys,
+      demands,
+      hasher: sys.hasher,
+    };
+  } catch (error) {
+    if (!(error instanceof SealrootError) || error.code !== COMMITMETA_MISSING) throw error;
+    const base = seldom().baseOfBootcCommit(commit, checksum, sys.hasher);
+    if (base === undefined) throw error;
+    const commitmeta = readCommitMeta(root, base);
+    const baseCommit = readObject(root, base, 'commit', 'commit-missing');
+    return { commit: baseCommit, checksum: base, commitmeta, keys, demands, hasher: sys.hasher };
+  }
+}
+
+const COMMITMETA_MISSING = 'commitmeta-missing';
+
+function readCommitMeta(root: PhysicalRoot, checksum: string): Uint8Array {
+  return readObject(root, checksum, 'commitmeta', COMMITMETA_MISSING);
 }
 
 function readObject(root: PhysicalRoot, checksum: string, type: string, missing: string): Uint8Array {

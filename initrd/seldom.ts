@@ -1,5 +1,6 @@
 /** What few boots need: the exports are called through load.ts, and read in with the first call. */
 
+export { baseOfBootcCommit } from '../src/formats/bootc.ts';
 export { refusalOf } from '../src/formats/refusals.ts';
 export { slotArgument } from './android.ts';
 export { btrfsDevice } from './btrfs.ts';

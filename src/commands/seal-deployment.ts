@@ -13,6 +13,7 @@ import { type BuildOptions, buildImage } from '../adapters/image.ts';
 import { setImmutable } from '../adapters/inode-attributes.ts';
 import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
+import { baseOfBootcCommit } from '../formats/bootc.ts';
 import { equalBytes } from '../formats/bytes.ts';
 import { type ByteString, hex, printable } from '../formats/encoding.ts';
 import { imageObjects } from '../formats/erofs-read.ts';
@@ -51,7 +52,7 @@ export interface Sealing {
   image: Uint8Array;
 }
 
-/** The boot's verdict on a commit of a repository. */
+/** The boot's verdict on a commit of a repository; on that of a commit of bootc's the one on its base. */
 export function judge(store: ObjectStore, checksum: string, trust: Trust): Verdict {
   return decide(verdictInput(store, checksum, trust));
 }
@@ -75,7 +76,12 @@ export function judgeBeside(
 function verdictInput(store: ObjectStore, checksum: string, { keys, demands }: Trust): VerdictInput {
   const commit = store.commit(checksum);
   const commitmeta = store.commitMeta(checksum);
-  return { commit, checksum, commitmeta, keys, demands, hasher: nodeHasher };
+  const base = commitmeta === undefined ? baseOfBootcCommit(commit, checksum, nodeHasher) : undefined;
+  const judged =
+    base === undefined
+      ? { commit, checksum, commitmeta }
+      : { commit: store.commit(base), checksum: base, commitmeta: store.commitMeta(base) };
+  return { ...judged, keys, demands, hasher: nodeHasher };
 }
 
 /**

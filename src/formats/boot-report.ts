@@ -40,6 +40,8 @@ function decisionOf({ deployment, checksum, verdict, policy, passedOver, rebuilt
   return {
     deployment,
     commit: checksum,
+    // Of a commit of bootc's: the one that is signed.
+    ...(verdict === undefined || verdict.checksum === checksum ? {} : { baseCommit: verdict.checksum }),
     ...(verdict === undefined ? {} : verified(verdict, policy)),
     policy: {
       sealed: policy.sealed,
@@ -57,7 +59,9 @@ function decisionOf({ deployment, checksum, verdict, policy, passedOver, rebuilt
       code,
       message,
     })),
-    rebuiltFor: rebuiltFor === undefined ? null : { code: rebuiltFor.code, message: rebuiltFor.message },
+    ...(rebuiltFor === undefined
+      ? {}
+      : { rebuiltFor: { code: rebuiltFor.code, message: rebuiltFor.message } }),
   };
 }
 

@@ -8,6 +8,8 @@ import { keygen } from '../../src/commands/keygen.ts';
 import { seal } from '../../src/commands/seal.ts';
 import { judgeBeside } from '../../src/commands/seal-deployment.ts';
 import { loadTrustedKeys } from '../../src/commands/trusted-keys.ts';
+import { ascii } from '../../src/formats/encoding.ts';
+import { makeVariant } from '../../src/formats/gvariant.ts';
 import { parseCommit } from '../../src/formats/ostree-objects.ts';
 import { readFloor } from '../../src/formats/verdict.ts';
 import { ArchiveRepo } from './archive-repo.ts';
@@ -115,5 +117,17 @@ describe('judgeBeside()', () => {
     const high = await sealed('os/high', 3000n, 2000n);
     unlinkSync(repo.objectPath(high, 'commitmeta'));
     expect(judgeOf(old, [high, '00'.repeat(32)])).toBe(old);
+  });
+});
+
+describe('the verdict on a commit that bootc made', () => {
+  it('is the one on its base', async () => {
+    const base = await sealed('os/x', 1000n);
+    const metadata = new Map([[ascii('ostree.container.image-config'), makeVariant('s', ascii('{}'))]]);
+    const made = repo.commit({ parent: base, metadata });
+    const trusted = loadTrustedKeys([pub]);
+    expect(judgeBeside(openObjectStore(repo.path), made, trusted, [made]).checksum).toBe(base);
+    const other = repo.commit({ parent: base });
+    expect(() => judgeBeside(openObjectStore(repo.path), other, trusted, [])).toThrow('no detached metadata');
   });
 });

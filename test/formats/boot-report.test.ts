@@ -37,7 +37,6 @@ const DECIDED = {
     shell: false,
   },
   passedOver: [{ deployment: 'ostree/deploy/os/deploy/y.0', code: 'image-missing', message: 'cannot open' }],
-  rebuiltFor: null,
 };
 
 const parsed = (json: Json): unknown => JSON.parse(encodeJson(json));
@@ -53,6 +52,11 @@ describe('the record of a boot', () => {
       ...DECIDED,
       microseconds: { policy: 3, verdict: 9 },
     });
+  });
+
+  it('names the base of a commit of bootc', () => {
+    const record = parsed(bootedRecord({ ...DECISION, checksum: 'f'.repeat(64) }, []));
+    expect(record).toMatchObject({ commit: 'f'.repeat(64), baseCommit: UNTAMPERED.checksum });
   });
 
   it('says for what an image was built again', () => {

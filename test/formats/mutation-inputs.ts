@@ -135,6 +135,14 @@ export function signedWith(
   return signed(encodeCommit({ ...parsed, metadata, timestamp: timestamp ?? parsed.timestamp }));
 }
 
+/** What bootc makes on a device of a container whose commit is `base`. */
+export function bootcCommitOf(base: string | undefined, configType: 's' | 'ay' = 's'): Uint8Array {
+  const { parent: _, ...parsed } = parseCommit(commit);
+  const config = configType === 's' ? makeVariant('s', ascii('{}')) : makeVariant('ay', utf8('{}'));
+  const metadata = new Map([[ascii('ostree.container.image-config'), config]]);
+  return encodeCommit({ ...parsed, metadata, ...(base !== undefined && { parent: base }) });
+}
+
 /** A commit whose bytes and name changed together, under the signature of the original. */
 export function renamed(bytes: Uint8Array): Pick<BootInputs, 'commit' | 'checksum'> {
   return { commit: bytes, checksum: sha256(bytes) };

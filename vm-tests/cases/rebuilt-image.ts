@@ -20,7 +20,7 @@ capture listing sh -c 'ls -lnR /usr | cksum'
 };
 
 interface Booted {
-  readonly rebuiltFor: { readonly code: string } | null;
+  readonly rebuiltFor?: { readonly code: string };
   readonly microseconds: Readonly<Record<string, number>>;
 }
 

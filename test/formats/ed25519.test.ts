@@ -1,7 +1,7 @@
 /** Ed25519 against OpenSSL (node:crypto) and @noble/curves: nothing that OpenSSL rejects is accepted. */
 
-import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
-import { ED25519_TORSION_SUBGROUP, ed25519 } from '@noble/curves/ed25519.js';
+import { sign } from 'node:crypto';
+import { ed25519 } from '@noble/curves/ed25519.js';
 import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -9,38 +9,21 @@ import { concatBytes } from '../../src/formats/bytes.ts';
 import { decodePublicKey, ed25519Verify } from '../../src/formats/ed25519.ts';
 import { hex, parseHex } from '../../src/formats/encoding.ts';
 import type { Hasher } from '../../src/formats/hasher.ts';
+import {
+  bytes32,
+  canonicalTorsion,
+  challenge,
+  flipped,
+  L,
+  littleEndian,
+  opensslKey,
+  opensslVerify,
+  smallOrderEncodings,
+  unreducedEncodings,
+} from './ed25519-oracle.ts';
 
 const hasher: Hasher = { sha256: (data) => sha256(data), sha512: (parts) => sha512(concatBytes(parts)) };
-const L = ed25519.Point.Fn.ORDER;
-const P = ed25519.Point.Fp.ORDER;
 const { BASE } = ed25519.Point;
-
-function opensslVerify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  const der = concatBytes([parseHex('302a300506032b6570032100', 'prefix'), publicKey]);
-  const key = createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' });
-  return verify(null, message, key, signature);
-}
-
-function opensslKey(seed: Uint8Array) {
-  const der = concatBytes([parseHex('302e020100300506032b657004220420', 'prefix'), seed]);
-  return createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' });
-}
-
-function bytes32(value: bigint): Uint8Array {
-  const out = new Uint8Array(32);
-  for (let i = 0; i < 32; i++) out[i] = Number((value >> BigInt(8 * i)) & 0xffn);
-  return out;
-}
-
-function littleEndian(bytes: Uint8Array): bigint {
-  return bytes.reduceRight((value, byte) => value * 256n + BigInt(byte), 0n);
-}
-
-function flipped(bytes: Uint8Array, bit: number): Uint8Array {
-  const out = bytes.slice();
-  out[bit >> 3] = (out[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-  return out;
-}
 
 const seed = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const message = fc.uint8Array({ maxLength: 300 });
@@ -123,16 +106,12 @@ describe('ed25519Verify() and OpenSSL', { timeout: 60_000 }, () => {
   });
 });
 
-/** Encodings at the edges: the eight points of small order, every y >= p, both signs of x = 0. */
-const canonicalTorsion = ED25519_TORSION_SUBGROUP.map((text) => parseHex(text, 'torsion'));
-const oddEncodings: Uint8Array[] = [];
-for (let y = 0n; y < 19n; y++) oddEncodings.push(bytes32(P + y), bytes32((P + y) | (1n << 255n)));
-oddEncodings.push(bytes32(1n | (1n << 255n)), bytes32((P - 1n) | (1n << 255n)));
+const oddEncodings = [...smallOrderEncodings, ...unreducedEncodings];
 
 describe('ed25519 at the edges', { timeout: 60_000 }, () => {
   it('decodePublicKey() refuses points of small order and non-canonical encodings', () => {
     expect(canonicalTorsion).toHaveLength(8);
-    for (const bytes of [...canonicalTorsion, ...oddEncodings]) {
+    for (const bytes of oddEncodings) {
       expect(decodePublicKey(bytes), hex(bytes)).toBeUndefined();
     }
     expect(decodePublicKey(bytes32(2n)), 'not on the curve').toBeUndefined();
@@ -141,8 +120,8 @@ describe('ed25519 at the edges', { timeout: 60_000 }, () => {
   it('never accepts what OpenSSL rejects, over pairs of edge keys and edge R', () => {
     const text = new Uint8Array([1, 2, 3]);
     let accepted = 0;
-    for (const key of [...canonicalTorsion, ...oddEncodings]) {
-      for (const r of [...canonicalTorsion, ...oddEncodings.slice(-4)]) {
+    for (const key of oddEncodings) {
+      for (const r of smallOrderEncodings) {
         const signature = concatBytes([r, new Uint8Array(32)]);
         if (opensslVerify(key, text, signature)) accepted++;
         expect(ed25519Verify(key, text, signature, hasher)).toBe(false);
@@ -158,9 +137,9 @@ describe('ed25519 at the edges', { timeout: 60_000 }, () => {
     const text = new Uint8Array([4]);
     const scalar = ed25519.utils.getExtendedPublicKey(secret).scalar;
     let accepted = 0;
-    for (const r of [...canonicalTorsion, ...oddEncodings]) {
+    for (const r of oddEncodings) {
       // s = ka makes sB = kA, so that only R as the identity, canonically encoded, can satisfy the equation.
-      const k = littleEndian(sha512(concatBytes([r, publicKey, text]))) % L;
+      const k = challenge(r, publicKey, text);
       const signature = concatBytes([r, bytes32((k * scalar) % L)]);
       const expected = opensslVerify(publicKey, text, signature);
       if (expected) accepted++;
@@ -185,7 +164,7 @@ describe('ed25519 at the edges', { timeout: 60_000 }, () => {
         ] as const) {
           const A = BASE.multiplyUnsafe(a).add(addToA).toBytes();
           const R = BASE.multiplyUnsafe(r).add(addToR).toBytes();
-          const k = littleEndian(sha512(concatBytes([R, A, text]))) % L;
+          const k = challenge(R, A, text);
           const signature = concatBytes([R, bytes32((r + k * a) % L)]);
           const expected = opensslVerify(A, text, signature);
           if (expected) cofactorless++;

@@ -20,6 +20,8 @@ export interface VmCase {
   readonly title: string;
   /** For the whole case, beyond the deadlines of its waits. */
   readonly deadlineSeconds: number;
+  /** Titles of further cases that it runs in its guest. Each counts by itself, and fails unless it is judged. */
+  readonly shared?: readonly string[];
   run(context: CaseContext): Promise<void>;
 }
 
@@ -30,6 +32,8 @@ export class CaseContext {
   /** Exists, is empty at the start, and is removed after a pass. */
   readonly folder: string;
   readonly steps: TestPoint[] = [];
+  /** Of the cases that share the guest. */
+  readonly judged: TestPoint[] = [];
   readonly machines: Machine[] = [];
   #ended = false;
 
@@ -49,6 +53,16 @@ export class CaseContext {
     } catch (error) {
       this.steps.push({ title, passed: false, seconds: seconds() });
       throw error;
+    }
+  }
+
+  /** Judges one of the cases that share the guest. What it throws is that case's failure and nobody else's. */
+  judge(title: string, seconds: number, verdict: () => void): void {
+    try {
+      verdict();
+      this.judged.push({ title, passed: true, seconds });
+    } catch (error) {
+      this.judged.push({ title, passed: false, seconds, failure: describeFailure(error) });
     }
   }
 
@@ -81,6 +95,8 @@ export class CaseContext {
 export interface CaseResult {
   readonly point: TestPoint;
   readonly steps: readonly TestPoint[];
+  /** One for each title of `shared`, in that order. */
+  readonly shared: readonly TestPoint[];
   /** The guest to look at after a failure. */
   readonly machine: Machine | undefined;
 }
@@ -95,9 +111,11 @@ export async function runCase(
   const context = new CaseContext(name, folder);
   let timer: NodeJS.Timeout | undefined;
   let failure: unknown;
+  let titles: readonly string[] = [];
   try {
     await mkdir(folder, { recursive: true });
     const vmCase = await load();
+    titles = vmCase.shared ?? [];
     const deadline = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(
         () => reject(new Error(`cannot finish case ${name}: deadline of ${vmCase.deadlineSeconds} s passed`)),
@@ -115,14 +133,25 @@ export async function runCase(
   if (left.length > 0)
     failure ??= new Error(`cannot pass case ${name}: guest ${left.join(', ')} was left running`);
   const seconds = (performance.now() - started) / 1000;
+  const shared = titles.map((title) => sharedPoint(title, context.judged));
+  const result = { steps: context.steps, shared };
   if (failure === undefined) {
-    return { point: { title: name, passed: true, seconds }, steps: context.steps, machine: undefined };
+    const machine = shared.every(({ passed }) => passed) ? undefined : context.machines.at(-1);
+    return { ...result, point: { title: name, passed: true, seconds }, machine };
   }
   return {
+    ...result,
     point: { title: name, passed: false, seconds, failure: describeFailure(failure) },
-    steps: context.steps,
     machine: failure instanceof GuestFailure ? failure.machine : context.machines.at(-1),
   };
+}
+
+function sharedPoint(title: string, judged: readonly TestPoint[]): TestPoint {
+  const points = judged.filter((point) => point.title === title);
+  const [point] = points;
+  if (point !== undefined && points.length === 1) return point;
+  const failure = `cannot judge ${title}: ${points.length} verdicts on it, expected 1`;
+  return { title, passed: false, seconds: 0, failure };
 }
 
 /** For a person: the message and the remedy of an error that was foreseen, the stack of another. */

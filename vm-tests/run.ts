@@ -1,6 +1,6 @@
 /**
  * `npm run test:vm -- NAME...`: runs the cases of that name, all without one, two at a time, those that may take longest
- * first, and prints TAP.
+ * first, and prints TAP. Cases that share a guest (case.ts) have a line each behind that of the one that runs it.
  * A failed case shows its guest's console and how to repeat it. The last line is `N passed, N failed`.
  * Exit status: 0 all passed, 1 one failed, 2 nothing to run.
  */
@@ -10,7 +10,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { CACHE_DIR } from '../tools/cache.ts';
 import { type CaseResult, runCase, type VmCase } from './case.ts';
-import { comment, subtest } from './tap.ts';
+import { comment, subtest, testPoint } from './tap.ts';
 
 /** QEMU is emulating: with two cores a third guest would only slow the other two. */
 const PARALLEL_CASES = 2;
@@ -38,28 +38,41 @@ async function loadCase(file: string): Promise<VmCase> {
   return loaded.default;
 }
 
-/** So that at the end no case is left to run alone. One that cannot be loaded fails soon. */
-async function longestFirst(folder: string, names: readonly string[]): Promise<string[]> {
-  const cases = names.map(async (name) => {
-    const loaded = await loadCase(path.join(folder, `${name}.ts`)).catch(() => undefined);
-    return { name, seconds: loaded?.deadlineSeconds ?? 0 };
-  });
-  return (await Promise.all(cases)).sort((a, b) => b.seconds - a.seconds).map(({ name }) => name);
+interface Listed {
+  readonly name: string;
+  readonly file: string;
+  readonly deadlineSeconds: number;
+  readonly points: number;
 }
 
-function report(number: number, name: string, result: CaseResult): string {
-  const text = subtest(number, result.point, result.steps);
-  if (result.point.passed) return text;
-  const { machine } = result;
+/** The longest first, so that at the end no case is left to run alone. One that cannot be loaded fails soon. */
+async function listCases(folder: string, names: readonly string[]): Promise<Listed[]> {
+  const cases = names.map(async (name) => {
+    const file = path.join(folder, `${name}.ts`);
+    const loaded = await loadCase(file).catch(() => undefined);
+    const points = 1 + (loaded?.shared?.length ?? 0);
+    return { name, file, deadlineSeconds: loaded?.deadlineSeconds ?? 0, points };
+  });
+  return (await Promise.all(cases)).sort((a, b) => b.deadlineSeconds - a.deadlineSeconds);
+}
+
+/** `first` is the number of its first test point. */
+function report(first: number, name: string, result: CaseResult): string {
+  const { point, steps, shared, machine } = result;
+  const lines = shared.map((one, index) =>
+    testPoint(first + 1 + index, { ...one, title: `${name}: ${one.title}` }),
+  );
+  const text = [subtest(first, point, steps), ...lines].join('');
+  if ([point, ...shared].every(({ passed }) => passed)) return text;
   const repeat = comment(`repeat: npm run test:vm -- ${name}`);
   if (machine === undefined) return text + repeat;
-  const lines = machine.console.trimEnd().split('\n');
+  const console = machine.console.trimEnd().split('\n');
   const title = `console of guest ${machine.name}, last ${CONSOLE_LINES_SHOWN} lines of ${machine.logFile}:`;
   const events = machine.events.map((event) => `event ${JSON.stringify(event)}`).join('\n') || 'no event';
   return [
     text,
     comment(title),
-    comment(lines.slice(-CONSOLE_LINES_SHOWN).join('\n')),
+    comment(console.slice(-CONSOLE_LINES_SHOWN).join('\n')),
     comment(events),
     repeat,
     comment(`the guest alone: ${machine.repeatCommand}`),
@@ -73,23 +86,21 @@ async function removeOldRuns(): Promise<void> {
   }
 }
 
-async function runAll(
-  folder: string,
-  names: readonly string[],
-  write: (text: string) => void,
-): Promise<Count> {
+async function runAll(cases: readonly Listed[], write: (text: string) => void): Promise<Count> {
   const count = { passed: 0, failed: 0 };
-  const waiting = await longestFirst(folder, names);
+  const waiting = [...cases];
   await removeOldRuns();
   const scratch = path.join(RUNS, `${process.pid}`);
   async function worker(): Promise<void> {
-    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-      const file = path.join(folder, `${name}.ts`);
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const { name, file } = next;
       const caseFolder = path.join(scratch, name);
       const result = await runCase(name, () => loadCase(file), caseFolder);
-      count[result.point.passed ? 'passed' : 'failed']++;
-      write(report(count.passed + count.failed, name, result));
-      if (result.point.passed) await rm(caseFolder, { recursive: true, force: true });
+      const points = [result.point, ...result.shared];
+      const first = count.passed + count.failed + 1;
+      for (const { passed } of points) count[passed ? 'passed' : 'failed']++;
+      write(report(first, name, result));
+      if (points.every(({ passed }) => passed)) await rm(caseFolder, { recursive: true, force: true });
     }
   }
   await Promise.all(Array.from({ length: PARALLEL_CASES }, worker));
@@ -119,8 +130,9 @@ async function main(): Promise<number> {
     process.stdout.write('0 passed, 0 failed\n');
     return 2;
   }
-  process.stdout.write(`1..${names.length}\n`);
-  const count = await runAll(folder, names, (text) => process.stdout.write(text));
+  const cases = await listCases(folder, names);
+  process.stdout.write(`1..${cases.reduce((sum, { points }) => sum + points, 0)}\n`);
+  const count = await runAll(cases, (text) => process.stdout.write(text));
   if (values.result !== undefined) {
     await mkdir(path.dirname(values.result), { recursive: true });
     const total = count.passed + count.failed;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { runCase } from '../../vm-tests/case.ts';
+import { type CaseContext, runCase } from '../../vm-tests/case.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -55,5 +55,30 @@ describe('runCase()', () => {
     const result = await runCase('name', load, folder);
     expect(result.point.failure).toContain('the fact');
     expect(result.steps).toMatchObject([{ passed: true }, { title: 'broken', passed: false }]);
+  });
+
+  it('counts the cases that share its guest by themselves, and fails those that are not judged once', async () => {
+    const load = async () => ({
+      title: 't',
+      deadlineSeconds: 60,
+      shared: ['good', 'bad', 'forgotten', 'twice'],
+      run: async (context: CaseContext) => {
+        await context.step('one', () => {});
+        context.judge('twice', 1, () => {});
+        context.judge('twice', 1, () => {});
+        context.judge('good', 2, () => {});
+        context.judge('bad', 3, () => {
+          throw new Error('the fact');
+        });
+      },
+    });
+    const result = await runCase('name', load, folder);
+    expect(result.point.passed).toBe(true);
+    expect(result.shared).toMatchObject([
+      { title: 'good', passed: true, seconds: 2 },
+      { title: 'bad', passed: false, failure: expect.stringContaining('the fact') },
+      { title: 'forgotten', passed: false, failure: 'cannot judge forgotten: 0 verdicts on it, expected 1' },
+      { title: 'twice', passed: false, failure: 'cannot judge twice: 2 verdicts on it, expected 1' },
+    ]);
   });
 });

@@ -8,6 +8,9 @@ const ERROR_LINE = /sealroot-prepare-root: error: ([\w-]+): (.*)$/gm;
 const SUCCESS_LINE =
   /sealroot-prepare-root: mounted ([0-9a-f]{64}) \(digest ([0-9a-f]{64}), key line (\d+)\)/gm;
 
+/** The end of a line of mountinfo: a composefs whose every file the kernel checks. */
+export const SEALED_MOUNT = / - overlay \S+ ro,.*verity=require(,|$)/m;
+
 function failure(machine: Machine, fact: string): GuestFailure {
   return new GuestFailure(machine, `cannot accept guest ${machine.name}: ${fact}`);
 }
@@ -37,18 +40,17 @@ export interface Expected {
 /** prepare-root mounted this commit's image, the root was switched, and the kernel demands fs-verity of every file. */
 export function requireBooted(machine: Machine, { commit, digest }: Expected): void {
   requireDone(machine);
-  const mounted = [...machine.console.matchAll(SUCCESS_LINE)];
-  if (mounted.length !== 1) throw failure(machine, `${mounted.length} lines of success from prepare-root`);
-  const [, mountedCommit, mountedDigest] = mounted[0] ?? [];
-  if (mountedCommit !== commit || mountedDigest !== digest) {
-    throw failure(
-      machine,
-      `mounted ${mountedCommit} with ${mountedDigest}, expected ${commit} with ${digest}`,
-    );
+  const { mounted } = saidIn(machine.console);
+  const [image] = mounted;
+  if (image === undefined || mounted.length !== 1) {
+    throw failure(machine, `${mounted.length} lines of success from prepare-root`);
+  }
+  if (image.commit !== commit || image.digest !== digest) {
+    throw failure(machine, `mounted ${image.commit} with ${image.digest}, expected ${commit} with ${digest}`);
   }
   if (!inRoot(machine)) throw failure(machine, 'no switch-root');
   const root = captured(machine, 'root').output.trim();
-  if (!/ - overlay \S+ ro,.*verity=require(,|$)/.test(root)) {
+  if (!SEALED_MOUNT.test(root)) {
     throw failure(machine, `its root is not sealed: ${root}`);
   }
 }
@@ -68,10 +70,23 @@ export function requireRefused(machine: Machine, code: string): void {
   if (inRoot(machine)) throw failure(machine, 'switch-root');
 }
 
+/** What prepare-root said, on a console or where else its output went: each refusal, and each image it mounted. */
+export function saidIn(text: string): {
+  refusals: { code: string; message: string }[];
+  mounted: Expected[];
+} {
+  const refusals = [...text.matchAll(ERROR_LINE)].map(([, code = '', message = '']) => ({ code, message }));
+  const mounted = [...text.matchAll(SUCCESS_LINE)].map(([, commit = '', digest = '']) => ({
+    commit,
+    digest,
+  }));
+  return { refusals, mounted };
+}
+
 /** The one error line of prepare-root on the console. */
 export function refusalOf(machine: Machine): { code: string; message: string } {
-  const errors = [...machine.console.matchAll(ERROR_LINE)];
-  const [, code, message] = errors[0] ?? [];
+  const errors = saidIn(machine.console).refusals;
+  const [{ code, message } = {}] = errors;
   if (code === undefined || message === undefined) throw failure(machine, 'no refusal');
   if (errors.length !== 1) throw failure(machine, `${errors.length} error lines, expected one`);
   return { code, message };

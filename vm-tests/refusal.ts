@@ -10,7 +10,7 @@ import { type BaseDisk, ensureBaseDisk } from './base-disk.ts';
 import type { CaseContext, VmCase } from './case.ts';
 import type { CpioEntry } from './cpio.ts';
 import { type FastBootFiles, fastBoot } from './fast-boot.ts';
-import type { Machine } from './machine.ts';
+import type { Disk, Machine } from './machine.ts';
 import { requireBooted, requireRefused, requireSystemBooted, requireSystemRefused } from './outcome.ts';
 import { SYSTEM_ARGUMENTS, SYSTEM_BOOT_SECONDS, startSystem } from './system-boot.ts';
 import { copyDisk, Ext4Image } from './tamper.ts';
@@ -34,6 +34,8 @@ export interface Change {
   readonly commandLine?: (line: string) => string;
   /** Files of the initramfs, in place of the usual ones. */
   readonly files?: FastBootFiles;
+  /** Behind the one that boots. */
+  readonly moreDisks?: readonly Disk[];
 }
 
 export class RefusalCase {
@@ -74,14 +76,14 @@ export class RefusalCase {
     const name = path.posix.basename(base.deployment);
     disk.rename(folder, name, name.replace(base.commit, commit));
     disk.rename(folder, `${name}.origin`, `${name.replace(base.commit, commit)}.origin`);
-    const link = this.#bootLink();
+    const link = this.bootLink;
     const target = disk.readLink(link);
     if (!target.includes(base.commit)) throw new Error(`cannot redirect ${link}: it points to ${target}`);
     disk.replaceLink(link, target.replace(base.commit, commit));
   }
 
   /** The link at the end of `ostree=/ostree/boot.N/OS/BOOTCSUM/0`; `boot.N` is itself a link, to `boot.N.M`. */
-  #bootLink(): string {
+  get bootLink(): string {
     const argument = / ostree=(\/ostree\/(boot\.[01])\/\S+)/.exec(` ${this.base.kernelArguments}`);
     const [, whole, boot] = argument ?? [];
     if (whole === undefined || boot === undefined) {
@@ -95,8 +97,8 @@ export class RefusalCase {
     copyDisk(this.base.image, this.disk.image);
   }
 
-  /** One fast boot to its end; writes of the guest are discarded. */
-  async boot(name: string, change: Change = {}): Promise<Machine> {
+  /** Starts a fast boot; writes of the guest are discarded. */
+  async start(name: string, change: Change = {}): Promise<Machine> {
     const { base, context } = this;
     const files: FastBootFiles = {
       prepareRoot: base.prepareRoot,
@@ -109,7 +111,13 @@ export class RefusalCase {
     const target = path.join(context.folder, `${++this.#boots}.cpio`);
     const boot = await fastBoot(base.kernel, files, line, target);
     const disk = { file: this.disk.image, format: 'raw', writes: 'discard' } as const;
-    const machine = await context.start({ name, boot, disks: [disk], memoryMiB: FAST_BOOT_MIB });
+    const disks = [disk, ...(change.moreDisks ?? [])];
+    return await context.start({ name, boot, disks, memoryMiB: FAST_BOOT_MIB });
+  }
+
+  /** One fast boot to its end. */
+  async boot(name: string, change: Change = {}): Promise<Machine> {
+    const machine = await this.start(name, change);
     await machine.waitForEnd(FAST_BOOT_SECONDS);
     return machine;
   }

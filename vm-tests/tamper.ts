@@ -138,19 +138,36 @@ export class Ext4Image {
     );
   }
 
+  /** Sparse up to its new end. */
+  resize(file: string, size: number): void {
+    this.#debugfs([`sif <${this.inode(file)}> size ${size}`], true);
+  }
+
+  /** A FIFO, or a device with the numbers `major minor`. */
+  makeNode(file: string, type: 'p' | 'b' | 'c', major = 0, minor = 0): void {
+    const { dir, base } = path.posix.parse(file);
+    const numbers = type === 'p' ? '' : ` ${major} ${minor}`;
+    this.#debugfs([`cd ${quote(dir)}`, `mknod ${quote(base)} ${type}${numbers}`], true);
+  }
+
+  makeLink(link: string, target: string): void {
+    this.#debugfs([`symlink ${quote(link)} ${quote(target)}`], true);
+  }
+
   makeDirectory(directory: string): void {
     if (!this.#exists(directory)) this.#debugfs([`mkdir ${quote(directory)}`], true);
   }
 
   /** Within one directory. */
   rename(directory: string, from: string, to: string): void {
-    const inode = this.inode(`${directory}/${from}`);
+    const inode = this.inode(path.posix.join(directory, from));
     // `link` and `unlink` leave the link count alone, so the two together are a rename.
     this.#debugfs([`cd ${quote(directory)}`, `link <${inode}> ${quote(to)}`, `unlink ${quote(from)}`], true);
   }
 
   replaceLink(link: string, target: string): void {
-    this.#debugfs([`rm ${quote(link)}`, `symlink ${quote(link)} ${quote(target)}`], true);
+    this.remove(link);
+    this.makeLink(link, target);
   }
 
   /** The file system itself stays free of faults: what the guest then refuses is the content. */

@@ -92,6 +92,25 @@ describe('Ext4Image', () => {
     disk.requireClean();
   });
 
+  it('makeNode() and makeLink() put something else into a place, below the root too', () => {
+    disk.rename('/', 'd', 'kept');
+    disk.makeNode('/d', 'p');
+    disk.makeNode('/kept/zero', 'c', 1, 5);
+    disk.makeLink('/kept/link', '/nowhere');
+    expect(disk.list('/').sort()).toEqual(['d', 'kept', 'lost+found']);
+    expect(disk.list('/kept').sort()).toEqual(['file', 'link', 'zero']);
+    expect(disk.readLink('/kept/link')).toBe('/nowhere');
+    disk.requireClean();
+  });
+
+  it('resize() makes a file sparse', () => {
+    disk.replace('/d/file', CONTENT, { verity: false });
+    disk.resize('/d/file', 1 << 24);
+    const grown = disk.read('/d/file');
+    expect([grown.length, grown.subarray(0, CONTENT.length).equals(CONTENT)]).toEqual([1 << 24, true]);
+    disk.requireClean();
+  });
+
   it('fails where debugfs only complains', () => {
     expect(() => disk.remove('/d/missing')).toThrow('cannot change');
   });

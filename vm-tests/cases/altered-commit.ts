@@ -5,21 +5,13 @@
  */
 
 import { strict as assert } from 'node:assert';
-import { createHash } from 'node:crypto';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
-import { loadSecretKey, sign } from '../../src/adapters/keys.ts';
 import { hex } from '../../src/formats/encoding.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
-import {
-  encodeCommit,
-  encodeCommitMeta,
-  parseCommit,
-  parseCommitMeta,
-} from '../../src/formats/ostree-objects.ts';
-import { withSeal, withSignatures } from '../../src/formats/sealing.ts';
 import { BACKDOOR, imageWithBackdoor } from '../another-image.ts';
 import { ensureBaseDisk } from '../base-disk.ts';
 import type { VmCase } from '../case.ts';
+import { commitOfImage, deployInstead } from '../other-commit.ts';
 import { captured, requireBooted } from '../outcome.ts';
 import { objectPath, PROVE_ROOT, RefusalCase } from '../refusal.ts';
 
@@ -36,17 +28,10 @@ export default {
     await refusal.bootsUntampered(looksForBackdoor);
 
     const image = imageWithBackdoor(disk.read(refusal.imagePath));
-    const digest = verityDigest(image, nodeHasher);
-    const original = disk.read(refusal.commitPath);
-    const altered = encodeCommit(withSeal(parseCommit(original), digest));
-    const commit = createHash('sha256').update(altered).digest('hex');
+    const altered = commitOfImage(refusal, image);
+    const { checksum: commit } = altered;
     assert.notEqual(commit, base.commit);
-    const oldMeta = disk.read(refusal.commitMetaPath);
-    refusal.renameDeployment(commit);
-    disk.replace(`${refusal.deploymentOf(commit)}/.ostree.cfs`, image, { verity: true });
-    disk.makeDirectory(`/ostree/repo/objects/${commit.slice(0, 2)}`);
-    disk.replace(objectPath(commit, 'commit'), altered, { verity: false });
-    disk.replace(objectPath(commit, 'commitmeta'), oldMeta, { verity: false });
+    deployInstead(refusal, { ...altered, commitmeta: disk.read(refusal.commitMetaPath) }, image);
     disk.requireClean();
     await refusal.isRefused(
       'the altered commit with the old signature',
@@ -54,12 +39,10 @@ export default {
       looksForBackdoor,
     );
 
-    const signature = sign(loadSecretKey(base.keys.secretKey), altered);
-    const signed = withSignatures(parseCommitMeta(oldMeta), [signature], 'the altered commit').metadata;
-    disk.replace(objectPath(commit, 'commitmeta'), encodeCommitMeta(signed), { verity: false });
+    disk.replace(objectPath(commit, 'commitmeta'), altered.commitmeta, { verity: false });
     await context.step('the same, signed by the trusted key, boots into the altered image', async () => {
       const machine = await refusal.boot('signed-after-all', looksForBackdoor);
-      requireBooted(machine, { commit, digest: hex(digest) });
+      requireBooted(machine, { commit, digest: hex(verityDigest(image, nodeHasher)) });
       assert.equal(captured(machine, 'backdoor').output, BACKDOOR);
     });
   },

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The fast boot's /init, without systemd: mount the disk, run prepare-root as the initramfs unit does, switch root,
 # run the case's script there. Every step says on the event channel what came of it.
-# Files beside it: /modules (loading order), /modules.d/NAME.ko, /case/ (script and what it needs).
+# Files beside it: /modules (loading order), /modules.d/NAME.ko, /case/ (script and what it needs), /trials/.
 /bin/busybox mkdir -p /proc /sys /dev /run /sysroot
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -21,6 +21,9 @@ if [ -e /case/before-root ]; then
     . /case/before-root
     finish 0
 fi
+
+# Boots that are tried first (trials.ts); this one comes after them as if nothing had been.
+[ ! -e /trials/trials.sh ] || . /trials/trials.sh
 
 mode=ro
 grep -qw rw /proc/cmdline && mode=rw

@@ -8,6 +8,7 @@ import {
   closeSync,
   existsSync,
   linkSync,
+  lstatSync,
   lutimesSync,
   mkdirSync,
   openSync,
@@ -25,6 +26,7 @@ import { describe, expect, it } from 'vitest';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { VerityComputer } from '../../src/adapters/verity.ts';
 import { ascii, hex } from '../../src/formats/encoding.ts';
+import { ensureInstallerTree } from '../../tools/installer-tree.ts';
 import { directory, file, growRandomTree, link, xattr } from './random-tree.ts';
 import {
   expectSame,
@@ -113,6 +115,12 @@ describe('mkcomposefs DIR', () => {
       expectSameImages(path.join(forkyRoot(), tree));
     }
     expectSameImages('/usr/share/doc');
+  });
+
+  it('writes the same images of the system of the Debian installer', async () => {
+    const tree = await ensureInstallerTree();
+    expect(lstatSync(path.join(tree, 'dev/console')).isCharacterDevice()).toBe(true);
+    expectSameImages(tree);
   });
 
   it('writes the same images of random trees', () => {

@@ -13,6 +13,7 @@ import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { ascii, hex } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
 import { ensureForky, runIn } from '../../tools/chroots.ts';
+import { ensureInstallerTree } from '../../tools/installer-tree.ts';
 import { directory, file, growRandomTree, link, xattr } from './random-tree.ts';
 
 const MODES = ['bare', 'bare-user', 'archive'] as const;
@@ -83,6 +84,19 @@ describe('buildImage()', () => {
       cp -a /etc trees/debian/usr/etc
       cp -a /bin /sbin /lib trees/debian`);
     await compare('debian');
+  });
+
+  it('writes the same bytes as ostree for the system of the Debian installer', async () => {
+    await inForky('mkdir trees/installer');
+    const binds = [
+      [await ensureInstallerTree(), '/mnt'],
+      [work, '/work'],
+    ] as const;
+    // ostree takes no devices, and an /etc belongs where it is a default.
+    const script =
+      'cp -a /mnt/. trees/installer; rm -r trees/installer/dev/*; mv trees/installer/etc trees/installer/usr';
+    await runIn(forky, ['sh', '-euc', script], { binds, cwd: '/work' });
+    await compare('installer');
   });
 
   it('writes the same bytes as ostree for an empty tree', async () => {

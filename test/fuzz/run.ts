@@ -1,8 +1,8 @@
 /**
  * `npm run fuzz -- [--runs N] [--seed S] [--target NAME]`: N changed inputs for each reader, by default 100000, the same
  * ones for the same seed. Fails when one does anything but accept or throw SealrootError, breaks a law of its target,
- * takes over a second, or the memory grows; the input is kept then. Each target has a process of its own, so that one
- * that never comes back can be ended.
+ * takes over a second or 64 MiB, or the memory grows; the input is kept then. Each target has a process of its own, so
+ * that one that never comes back can be ended.
  */
 
 import { fork } from 'node:child_process';
@@ -13,7 +13,8 @@ import type { Progress } from './worker.ts';
 
 /** Much longer than 500 runs take on a machine that is busy with something else. */
 const SILENCE_SECONDS = 120;
-const OLD_SPACE_MEGABYTES = 512;
+/** V8 collects what it can before it dies of this: so much is really held. */
+const OLD_SPACE_MEGABYTES = 64;
 
 const { values } = parseArgs({
   options: {

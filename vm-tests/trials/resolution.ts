@@ -4,7 +4,7 @@ import type { RefusalCase } from '../refusal.ts';
 import type { Trial } from '../trials.ts';
 
 /** The kernel arguments with another `ostree=`. */
-function naming(argument: string): (line: string) => string {
+export function naming(argument: string): (line: string) => string {
   return (line) => line.replace(/ostree=\S+/, `ostree=${argument}`);
 }
 

@@ -26,7 +26,8 @@ import * as sys from './sys.ts';
 const MEMORY_LIMIT = 512 * 1024 * 1024;
 
 const IMAGE_NAME = 'the image built from the objects';
-const CODES = { missing: 'object-missing', unsafe: 'object-unsafe' };
+/** Not shown: the refusal keeps the code of the damage. */
+const CODES = { missing: 'image-missing', unsafe: 'image-unsafe' };
 
 /** What is wrong with the image on the disk is `damage`; it is thrown, with the reason, when there is no other. */
 export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: SealrootError): OpenImage {
@@ -77,7 +78,7 @@ function metadata(store: OpenDirectory, checksum: string, type: string): Uint8Ar
   const bytes = readBelow(store, objectName(checksum, type), MAX_METADATA_BYTES, CODES);
   const actual = hex(sys.hasher.sha256(bytes));
   if (actual === checksum) return bytes;
-  throw refused('object-corrupt', `cannot use object ${checksum}.${type}: its SHA-256 is ${actual}`);
+  throw refused(CODES.unsafe, `cannot use object ${checksum}.${type}: its SHA-256 is ${actual}`);
 }
 
 const STRICT = sys.RESOLVE_BENEATH | sys.RESOLVE_NO_SYMLINKS | sys.RESOLVE_NO_MAGICLINKS;
@@ -96,7 +97,7 @@ function fileObject(store: OpenDirectory, checksum: string): OstreeFile {
     return { ...link, xattrs };
   }
   sys.close(place);
-  if (type !== S_IFREG) throw refused('object-unsafe', `cannot use ${name}: it is no file`);
+  if (type !== S_IFREG) throw refused(CODES.unsafe, `cannot use ${name}: it is no file`);
   const fd = sys.openAt2(store.fd, file, sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOFOLLOW, STRICT, name);
   const { mode, uid, gid, size } = objects.inodeOf(fd, name);
   const xattrs = objects.xattrsOf(fd, false, name);

@@ -186,7 +186,10 @@ function readDump(call: Call, source: ByteString): TreeNode {
         );
   try {
     // Undocumented, but composefs's own tests set it; an empty value counts.
-    return parseDump(readWhole(fd, source), { strict: process.env.CFS_PARSE_STRICT !== undefined });
+    const bytes = readWhole(fd, source);
+    // At once: what the formats have for it is ten times as slow on megabytes.
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1') as ByteString;
+    return parseDump(text, { strict: process.env.CFS_PARSE_STRICT !== undefined });
   } catch (error) {
     if (error instanceof SourceError) call.fail('Error reading from file');
     throw error;

@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { formatDump } from '../../src/formats/dump.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
-import { ascii } from '../../src/formats/encoding.ts';
+import { ascii, toByteString } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
 import { FIXTURE_DUMP } from './image-fixture.ts';
 
 const ROOT = '/ 0 40755 2 0 0 0 0.0 - - -\n';
 
 function parse(lines: string) {
-  return parseDump(Buffer.from(lines, 'latin1'));
+  return parseDump(toByteString(Buffer.from(lines, 'latin1')));
 }
 
 function parseStrictly(lines: string) {
-  return parseDump(Buffer.from(lines, 'latin1'), { strict: true });
+  return parseDump(toByteString(Buffer.from(lines, 'latin1')), { strict: true });
 }
 
 function again(lines: string): string {

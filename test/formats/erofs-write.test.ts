@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
-import { ascii, hex } from '../../src/formats/encoding.ts';
+import { ascii, hex, toByteString } from '../../src/formats/encoding.ts';
 import { chunkBits, chunkCount, splitXattrName, xxh32 } from '../../src/formats/erofs-layout.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
@@ -10,7 +10,7 @@ import { validateTree } from '../../src/formats/tree.ts';
 import { FIXTURE_IMAGE_SHA256, FIXTURE_IMAGE_VERITY, fixtureImage } from './image-fixture.ts';
 
 function imageOf(lines: string, options = {}): Uint8Array {
-  return writeImage(validateTree(parseDump(Buffer.from(lines, 'latin1'))), options);
+  return writeImage(validateTree(parseDump(toByteString(Buffer.from(lines, 'latin1')))), options);
 }
 
 function versionOf(image: Uint8Array): number {
@@ -50,7 +50,9 @@ describe('writeImage()', () => {
 
   it('refuses a tree that no longer is what was validated', () => {
     const tree = validateTree(
-      parseDump(Buffer.from(`${ROOT}/a 0 100644 1 0 0 0 0.0 - - -\n/h 0 @100644 0 0 0 0 0.0 /a - -\n`)),
+      parseDump(
+        toByteString(Buffer.from(`${ROOT}/a 0 100644 1 0 0 0 0.0 - - -\n/h 0 @100644 0 0 0 0 0.0 /a - -\n`)),
+      ),
     );
     tree.children?.delete(ascii('a'));
     expect(() => writeImage(tree)).toThrow('cannot write image: tree has changed');

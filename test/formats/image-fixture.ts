@@ -1,7 +1,7 @@
 /** A small image with one of everything, and a way to find its structures without trusting fixed offsets. */
 
 import { parseDump } from '../../src/formats/dump-read.ts';
-import { ascii } from '../../src/formats/encoding.ts';
+import { ascii, toByteString } from '../../src/formats/encoding.ts';
 import { readDirents } from '../../src/formats/erofs-dirents.ts';
 import { REFUSE } from '../../src/formats/erofs-findings.ts';
 import { ErofsImage } from '../../src/formats/erofs-image.ts';
@@ -34,7 +34,7 @@ export const FIXTURE_IMAGE_SHA256 = '4f60fd93e8d68acf8eb8ebae249d5a21458a72c356e
 export const FIXTURE_IMAGE_VERITY = 'f571fc2c3cb5ff37dd141922e722123af841a732221d4e7e74ab2858b7772f33';
 
 export function fixtureTree(): ValidatedTree {
-  return validateTree(parseDump(Buffer.from(FIXTURE_DUMP)));
+  return validateTree(parseDump(toByteString(Buffer.from(FIXTURE_DUMP))));
 }
 
 export function fixtureImage(): Uint8Array {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseDump } from '../../src/formats/dump-read.ts';
+import { toByteString } from '../../src/formats/encoding.ts';
 import { readImage } from '../../src/formats/erofs-read.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { type TreeNode, validateTree } from '../../src/formats/tree.ts';
@@ -10,7 +11,9 @@ const ONE = '1'.repeat(64);
 const TWO = '2'.repeat(64);
 
 function tree(...lines: string[]): TreeNode {
-  return readImage(writeImage(validateTree(parseDump(Buffer.from([ROOT, ...lines, ''].join('\n'))))));
+  return readImage(
+    writeImage(validateTree(parseDump(toByteString(Buffer.from([ROOT, ...lines, ''].join('\n')))))),
+  );
 }
 
 /** `/path aspect,aspect` for each difference; `+` and `-` for those of one side. */

@@ -98,7 +98,7 @@ function dumps(): Uint8Array[] {
 /** Without the 256 root whiteouts that make up most of every small image, and most of the time. */
 function withoutWhiteouts(dump: Uint8Array): Uint8Array | undefined {
   try {
-    const plan = planImage(validateTree(parseDump(dump)), 0);
+    const plan = planImage(validateTree(parseDump(toByteString(dump))), 0);
     const real = (mode: number, rdev: number) => (mode & S_IFMT) === S_IFCHR && rdev === 0;
     plan.inodes = plan.inodes.filter(({ mode, node }) => !real(mode, node.rdev));
     for (const inode of plan.inodes) {
@@ -135,7 +135,7 @@ const EROFS: Target = {
     }
     if (accepted) {
       require(equalBytes(rewriteImage(bytes), bytes), 'an accepted image is written again with other bytes');
-      accepts(() => writeImage(validateTree(parseDump(formatDump(readImage(bytes))))));
+      accepts(() => writeImage(validateTree(parseDump(toByteString(formatDump(readImage(bytes)))))));
     }
     return accepted;
   },
@@ -148,7 +148,7 @@ const DUMP: Target = {
   run: (bytes, run) => {
     let tree: ReturnType<typeof validateTree> | undefined;
     const accepted = accepts(() => {
-      tree = validateTree(parseDump(bytes));
+      tree = validateTree(parseDump(toByteString(bytes)));
     });
     if (tree !== undefined && run % THOROUGH === 0) {
       let image: Uint8Array | undefined;

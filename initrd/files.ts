@@ -30,7 +30,7 @@ export interface FileCodes {
 /** Opens a directory below `directory`, for use as a place only (O_PATH). */
 export function openDirectory(directory: OpenDirectory, path: ByteString, codes: FileCodes): OpenDirectory {
   const name = `${directory.path}/${printable(path)}`;
-  return { fd: openStrictly(directory, path, sys.O_PATH | sys.O_DIRECTORY, codes), path: name };
+  return { fd: openStrictly(directory, path, sys.O_PATH | sys.O_DIRECTORY, codes, name), path: name };
 }
 
 /** Opens a regular file below `directory` for reading. */
@@ -41,7 +41,7 @@ export function openRegular(
 ): { fd: Descriptor; size: number; name: string } {
   const name = `${directory.path}/${printable(path)}`;
   const flags = sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOCTTY | sys.O_NOFOLLOW;
-  const fd = openStrictly(directory, path, flags, codes);
+  const fd = openStrictly(directory, path, flags, codes, name);
   const { type, size } = sys.statusOf(fd, name);
   if (type !== sys.S_IFREG) throw notRegular(codes.unsafe, name, type);
   return { fd, size, name };
@@ -52,8 +52,8 @@ function openStrictly(
   path: ByteString,
   flags: number,
   codes: FileCodes,
+  name: string,
 ): Descriptor {
-  const name = `${directory.path}/${printable(path)}`;
   try {
     return sys.openAt2(directory.fd, path, flags, STRICT, name);
   } catch (error) {

@@ -13,16 +13,8 @@ export type ByteString = string & { readonly [byteStringBrand]: true };
 
 const CHUNK = 4096;
 
-/** Up to so many bytes, an array of codes is made sooner than a view of bytes. */
-const SHORT = 64;
-
 /** One character per byte. */
 export function toByteString(bytes: Uint8Array): ByteString {
-  if (bytes.length <= SHORT) {
-    const codes: number[] = [];
-    for (let i = 0; i < bytes.length; i++) codes.push(bytes[i] ?? 0);
-    return String.fromCharCode.apply(null, codes) as ByteString;
-  }
   let out = '';
   for (let i = 0; i < bytes.length; i += CHUNK) {
     // apply() takes the array as it is; spreading it is six times slower on megabytes.
@@ -134,12 +126,28 @@ export function parseBase64(text: string, what: string): Uint8Array {
 
 /** For messages: printable ASCII as it is, everything else (quotes, backslash too) as \xHH; cut after 200 bytes. */
 export function printable(text: string): string {
-  let out = '';
-  for (let i = 0; i < text.length && i < 200; i++) {
-    const code = text.charCodeAt(i);
-    out += code > 0x20 && code < 0x7f && code !== 0x5c && code !== 0x22 ? text.charAt(i) : escapeByte(code);
+  const shown = text.length > MAX_PRINTED ? text.slice(0, MAX_PRINTED) : text;
+  let at = plainEnd(shown, 0);
+  // Most are plain, and messages are put together for every system call that could fail.
+  if (at === text.length) return text;
+  let out = shown.slice(0, at);
+  while (at < shown.length) {
+    const end = plainEnd(shown, at + 1);
+    out += escapeByte(shown.charCodeAt(at)) + shown.slice(at + 1, end);
+    at = end;
   }
-  return text.length > 200 ? `${out}...` : out;
+  return text.length > MAX_PRINTED ? `${out}...` : out;
+}
+
+const MAX_PRINTED = 200;
+
+/** Where the characters that are printed as they are end. */
+function plainEnd(text: string, from: number): number {
+  for (let at = from; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code <= 0x20 || code >= 0x7f || code === 0x5c || code === 0x22) return at;
+  }
+  return text.length;
 }
 
 function escapeByte(code: number): string {

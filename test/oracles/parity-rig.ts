@@ -12,6 +12,7 @@ import { parseDump } from '../../src/formats/dump-read.ts';
 import { toByteString, utf8 } from '../../src/formats/encoding.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { validateTree } from '../../src/formats/tree.ts';
+import { OBSERVE, type Outcome, parseOutcome } from '../../vm-tests/parity-outcome.ts';
 import { REFERENCE_PATH, referenceFiles } from '../bench/reference.ts';
 import { put } from './prepare-root-rig.ts';
 
@@ -39,21 +40,6 @@ export interface Scenario {
   readonly lacks?: string;
 }
 
-export interface Outcome {
-  readonly status: number;
-  readonly stderr: string;
-  /** One line a mount: its place, then parent, root, options, propagation, type, source and super options. */
-  readonly mounts: string[];
-  /** /run/ostree-booted, Latin-1. */
-  readonly record: string;
-  /** `type mode path -> target` of what is in /run, without what is in the places of transient files. */
-  readonly run: string[];
-  /** Of loop devices for images: whether they are read-only, autoclear and direct, and their block size. */
-  readonly loops: string[];
-  /** `path=content`, and `path writable` or not. */
-  readonly access: string[];
-}
-
 const TREE = `/ 4096 40755 7 0 0 0 0.0 - - -
 /boot 4096 40755 2 0 0 0 0.0 - - -
 /etc 4096 40755 2 0 0 0 0.0 - - -
@@ -75,27 +61,8 @@ mount -o "remount,bind,$mode" "$root/sysroot"
 mount -t proc proc "$root/proc"
 mount --bind "$root/cmdline" "$root/proc/cmdline"
 $wrapper chroot "$root" "$program" /sysroot >"$root/said" 2>&1
-status=$?
-section() { echo "== $1"; }
-section status; echo "$status"
-section said; cat "$root/said"
-section mounts; cat /proc/self/mountinfo
-section record; base64 -w 0 "$root/run/ostree-booted" 2>/dev/null; echo
-section run; cd "$root/run" && find . -path './ostree/transient-etc*/*' -prune -o -path './ostree/.private/root/*/*' -prune -o -printf '%y %m %P %l\\n'
-section loops
-for device in /sys/block/loop*; do
-    # Below the mount that the program has detached, so not where the rig is.
-    grep -q '/${DEPLOYMENT}/[.]ostree[.]cfs' "$device/loop/backing_file" 2>/dev/null || continue
-    echo "$(cat "$device/ro" "$device/loop/autoclear" "$device/loop/dio" "$device/queue/logical_block_size" | tr '\n' ' ')"
-done
-section access
-cd "$root/sysroot"
-[ "$status" -eq 0 ] || exit 0
-for file in etc/conf usr/tool usr/added; do [ ! -e $file ] || echo "$file=$(cat $file 2>&1)"; done
-for folder in . etc usr var sysroot sysroot/ostree/deploy/os/var; do
-    if mkdir "$folder/probe" 2>/dev/null; then rmdir "$folder/probe"; echo "$folder writable"; else echo "$folder read-only"; fi
-done
-`;
+status=$?; said=$root/said; deployment=${DEPLOYMENT}; files='etc/conf usr/tool usr/added'
+${OBSERVE}`;
 
 /** Made once: the reference with its libraries, as an initramfs would hold them. */
 export async function makeInitramfs(): Promise<string> {
@@ -148,25 +115,7 @@ export class ParityRig {
       encoding: 'utf8',
       timeout: 60_000,
     });
-    const sections = new Map(
-      output
-        .split(/^== /m)
-        .slice(1)
-        .map((text) => {
-          const end = text.indexOf('\n');
-          return [text.slice(0, end), text.slice(end + 1)];
-        }),
-    );
-    const lines = (name: string) => (sections.get(name) ?? '').split('\n').filter((line) => line !== '');
-    return {
-      status: Number(sections.get('status')),
-      stderr: sections.get('said') ?? '',
-      mounts: mountsBelow(folder, lines('mounts')),
-      record: withoutChance(Buffer.from(sections.get('record') ?? '', 'base64').toString('latin1')),
-      run: lines('run').map(withoutChance).sort(),
-      loops: lines('loops'),
-      access: lines('access'),
-    };
+    return parseOutcome(output, folder, DEPLOYMENT);
   }
 
   remove(): void {
@@ -187,35 +136,4 @@ function makeDisk(root: string, deployment: string): void {
   mkdirSync(join(root, 'ostree/boot.1.1/os/0'), { recursive: true });
   symlinkSync('boot.1.1', join(root, 'ostree/boot.1'));
   symlinkSync(`../../../deploy/os/deploy/${CHECKSUM}.0`, join(root, 'ostree/boot.1.1/os/0/0'));
-}
-
-/** As lines of text that two runs have in common: no ids, no places of the rig, no names given by chance. */
-function mountsBelow(folder: string, mountinfo: readonly string[]): string[] {
-  const entries = mountinfo.map((line) => {
-    const [left = '', right = ''] = line.split(' - ');
-    const [id = '', parent = '', , root = '', place = '', options = '', ...tags] = left.split(' ');
-    return { id, parent, root, place, options, tags, right };
-  });
-  const placeOf = new Map(entries.map(({ id, place }) => [id, place]));
-  const own = (text: string) => text.replaceAll(folder, '').replace(/^$/, '/');
-  return entries
-    .filter(({ place }) => place.startsWith(`${folder}/`) && !/\/(proc|run)(\/cmdline)?$/.test(place))
-    .map(({ parent, root, place, options, tags, right }) =>
-      [
-        own(place),
-        `on ${own(placeOf.get(parent) ?? '')}`,
-        own(root),
-        options,
-        tags.map((tag) => tag.replace(/:\d+/, '')).join(' '),
-        withoutChance(right),
-      ].join(' '),
-    )
-    .sort();
-}
-
-function withoutChance(text: string): string {
-  return text
-    .replaceAll(/transient-etc\.\w+/g, 'transient-etc.N')
-    .replaceAll(/\/sysroot\.tmp|\/run\/ostree\/\.private\/new-root/g, 'NEW')
-    .replaceAll(`/sysroot/${DEPLOYMENT}/.usr-ovl`, '.usr-ovl');
 }

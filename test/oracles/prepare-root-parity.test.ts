@@ -11,14 +11,8 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
-import {
-  type Disturbance,
-  makeInitramfs,
-  OSTREE_ARGUMENT,
-  type Outcome,
-  ParityRig,
-  type Scenario,
-} from './parity-rig.ts';
+import { comparable, type Outcome } from '../../vm-tests/parity-outcome.ts';
+import { type Disturbance, makeInitramfs, OSTREE_ARGUMENT, ParityRig, type Scenario } from './parity-rig.ts';
 import { codeOf } from './prepare-root-rig.ts';
 
 let binary = '';
@@ -42,20 +36,12 @@ function both(scenario: Scenario): { reference: Outcome; ours: Outcome } {
   return { reference: rig.run('reference'), ours: rig.run('sealroot') };
 }
 
-/** Without what is ours alone, the record for people, and without empty places for mounts that are gone. */
-function comparable({ status, mounts, record, run, access }: Outcome) {
-  const common = run.filter(
-    (line) => !/ (sealroot(\/.*)?|ostree\/\.private\/(new-root|cfsroot-lower)) $/.test(line),
-  );
-  return { status, mounts, record, run: common, access };
-}
-
 /** Both boot, alike; returns what they come to. */
 function bootsAlike(scenario: Scenario): Outcome {
   const { reference, ours } = both(scenario);
-  expect(reference.status, reference.stderr).toBe(0);
-  expect(comparable(ours), ours.stderr).toEqual(comparable(reference));
-  expect(ours.stderr).toContain(`${'c0'.repeat(32)} (not sealed)\n`);
+  expect(reference.status, reference.said).toBe(0);
+  expect(comparable(ours), ours.said).toEqual(comparable(reference));
+  expect(ours.said).toContain(`${'c0'.repeat(32)} (not sealed)\n`);
   return ours;
 }
 
@@ -64,7 +50,7 @@ function refusesAlike(scenario: Scenario): string {
   const { reference, ours } = both(scenario);
   expect([reference.status, ours.status]).toEqual([1, expect.toBeOneOf([1, 4])]);
   expect(ours.mounts).toHaveLength(1);
-  return codeOf(ours.stderr);
+  return codeOf(ours.said);
 }
 
 const conf = (...lines: string[]): string => `${lines.join('\n')}\n`;
@@ -276,9 +262,9 @@ describe('a lesser kernel', () => {
     ['has neither', 'verity', 'ov', 'data-only lower layers, which came with Linux 6.5'],
   ])('that %s: refused by name', (_, mode, lacks, named) => {
     rig = new ParityRig(initramfs, binary, { conf: conf(...composefs(mode)), lacks });
-    const { status, stderr, mounts } = rig.run('sealroot');
-    expect([status, codeOf(stderr)]).toEqual([1, 'kernel-too-old']);
-    expect(stderr).toContain(
+    const { status, said, mounts } = rig.run('sealroot');
+    expect([status, codeOf(said)]).toEqual([1, 'kernel-too-old']);
+    expect(said).toContain(
       `overlayfs of this kernel has no ${named}`.replace('no verity', 'no option verity'),
     );
     expect(mounts).toHaveLength(1);
@@ -298,14 +284,14 @@ describe('what is otherwise on purpose', () => {
   it('a policy that does not say whether the boot is sealed: refused, where the reference boots without composefs', () => {
     const { reference, ours } = both({ conf: conf(...READONLY) });
     expect([reference.status, ours.status]).toEqual([0, 1]);
-    expect(codeOf(ours.stderr)).toBe('policy-not-sealed');
+    expect(codeOf(ours.said)).toBe('policy-not-sealed');
   });
 
   it('a sealed policy: refused for want of a key, an argument of the kernel notwithstanding', () => {
     const argument = `${OSTREE_ARGUMENT} ostree.prepare-root.composefs=0`;
     const { reference, ours } = both({ conf: conf(...composefs('signed')), cmdline: argument });
-    expect(reference.stderr).toContain('Reading public key file');
-    expect(codeOf(ours.stderr)).toBe('keys-missing');
+    expect(reference.said).toContain('Reading public key file');
+    expect(codeOf(ours.said)).toBe('keys-missing');
   });
 
   it('an argument that would weaken the policy: named and not followed', () => {
@@ -314,12 +300,12 @@ describe('what is otherwise on purpose', () => {
     expect([reference.status, ours.status]).toEqual([0, 0]);
     expect(reference.mounts.join()).not.toContain(' overlay composefs ');
     expect(ours.mounts.join()).toContain(' overlay composefs ');
-    expect(ours.stderr).toContain('warning: cannot follow kernel argument ostree.prepare-root.composefs: ');
+    expect(ours.said).toContain('warning: cannot follow kernel argument ostree.prepare-root.composefs: ');
   });
 
   it('an argument that seals the boot: followed, whatever the policy says', () => {
     const cmdline = `${OSTREE_ARGUMENT} ostree.prepare-root.composefs=signed`;
-    expect(codeOf(ours({ conf: conf(...composefs('no')), cmdline }).stderr)).toBe('keys-missing');
+    expect(codeOf(ours({ conf: conf(...composefs('no')), cmdline }).said)).toBe('keys-missing');
   });
 
   it('/boot: mounted here, where the reference leaves it to its generator', () => {
@@ -346,14 +332,14 @@ describe('what is otherwise on purpose', () => {
   ])('the marker for /var with composefs.enabled=%s, %j: heeded; it stops the reference, which wants no /run/ostree', (mode, sysroot) => {
     const scenario = { conf: conf(...composefs(mode), ...sysroot), run: ['ostree/initramfs-mount-var'] };
     const { reference, ours } = both(scenario);
-    expect(reference.stderr).toContain('Failed to create /run/ostree: File exists');
+    expect(reference.said).toContain('Failed to create /run/ostree: File exists');
     const place = '/sysroot/var on /sysroot /sysroot/ostree/deploy/os/var rw';
     expect(ours.mounts.filter((line) => line.startsWith(place))).toHaveLength(1);
     expect(ours.access).toContain('var writable');
   });
 
   it('ostree=latest without signatures: refused, for nobody vouches for a timestamp', () => {
-    expect(codeOf(ours({ conf: conf(...composefs('yes')), cmdline: 'ostree=latest' }).stderr)).toBe(
+    expect(codeOf(ours({ conf: conf(...composefs('yes')), cmdline: 'ostree=latest' }).said)).toBe(
       'no-candidate',
     );
   });

@@ -5,6 +5,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +20,8 @@ import { put } from './prepare-root-rig.ts';
 export type Program = 'sealroot' | 'reference';
 const PROGRAMS: Record<Program, string> = { sealroot: '/sealroot-prepare-root', reference: REFERENCE_PATH };
 
-const CHECKSUM = 'c0'.repeat(32);
+/** Of this process alone: loop devices are everybody's, and are told apart by the names of their files. */
+export const CHECKSUM = randomBytes(32).toString('hex');
 const DEPLOYMENT = `ostree/deploy/os/deploy/${CHECKSUM}.0`;
 export const OSTREE_ARGUMENT = 'ostree=/ostree/boot.1/os/0/0';
 

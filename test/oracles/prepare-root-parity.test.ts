@@ -12,7 +12,14 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
 import { comparable, type Outcome } from '../../vm-tests/parity-outcome.ts';
-import { type Disturbance, makeInitramfs, OSTREE_ARGUMENT, ParityRig, type Scenario } from './parity-rig.ts';
+import {
+  CHECKSUM,
+  type Disturbance,
+  makeInitramfs,
+  OSTREE_ARGUMENT,
+  ParityRig,
+  type Scenario,
+} from './parity-rig.ts';
 import { codeOf } from './prepare-root-rig.ts';
 
 let binary = '';
@@ -41,7 +48,7 @@ function bootsAlike(scenario: Scenario): Outcome {
   const { reference, ours } = both(scenario);
   expect(reference.status, reference.said).toBe(0);
   expect(comparable(ours), ours.said).toEqual(comparable(reference));
-  expect(ours.said).toContain(`${'c0'.repeat(32)} (not sealed)\n`);
+  expect(ours.said).toContain(`${CHECKSUM} (not sealed)\n`);
   return ours;
 }
 
@@ -202,7 +209,7 @@ describe('kernel arguments', () => {
 describe('a phone, whose boot loader names a slot', () => {
   const disturb: Disturbance = ({ root }) => {
     for (const [slot, target] of [
-      ['a', `deploy/os/deploy/${'c0'.repeat(32)}.0`],
+      ['a', `deploy/os/deploy/${CHECKSUM}.0`],
       ['b', 'deploy/os/deploy/none.0'],
     ]) {
       rmSync(join(root, `ostree/root.${slot}`), { force: true });
@@ -239,7 +246,7 @@ describe('a lesser kernel', () => {
   it('that mounts no files as EROFS: a loop device, gone with the last mount', async () => {
     expect(loops('f')).toEqual(['1 1 1 4096 ']);
     const left = () => execFileSync('losetup', ['--list', '--noheadings'], { encoding: 'utf8' });
-    await expect.poll(left, { timeout: 10_000 }).not.toContain('c0c0c0');
+    await expect.poll(left, { timeout: 10_000 }).not.toContain(CHECKSUM);
   });
 
   it('that appends no layers: one text names them, with the same result', () => {

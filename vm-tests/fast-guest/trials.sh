@@ -14,8 +14,11 @@ write_blocks() {
 
 for trial in /trials/[0-9]*; do
     write_blocks "$trial" changed
+    # A file system that finds itself damaged would note that on the disk, mounted read-only or not.
+    blockdev --setro /dev/vda2
     unshare -m sh /trials/trial.sh "$trial" || finish 1 "$trial: ended with status $?"
     # The end of a namespace frees its mounts a moment later.
     while [ -e /sys/fs/ext4/vda2 ]; do :; done
+    blockdev --setrw /dev/vda2
     write_blocks "$trial" former
 done

@@ -18,7 +18,7 @@ export interface OpenDirectory {
 const STRICT = sys.RESOLVE_BENEATH | sys.RESOLVE_NO_SYMLINKS | sys.RESOLVE_NO_MAGICLINKS;
 
 /** Errors of openat2 that say: on this path stands something else than directories and what was asked for. */
-const NOT_A_PLAIN_PATH = ['ELOOP', 'EXDEV', 'ENOTDIR', 'EISDIR', 'ENXIO', 'ENODEV', 'ENAMETOOLONG', 'EINVAL'];
+const NOT_A_PLAIN_PATH = ['ELOOP', 'EXDEV', 'ENOTDIR', 'EISDIR', 'ENXIO', 'ENODEV', 'ENAMETOOLONG'];
 
 /** Codes for what can be wrong with one file; the same words for all would not tell the reader what to replace. */
 export interface FileCodes {

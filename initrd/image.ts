@@ -24,8 +24,10 @@ export interface OpenImage {
 
 export function openImageFile(deployment: OpenDirectory): OpenImage {
   const codes = { missing: 'image-missing', unsafe: 'image-unsafe' };
-  const { fd, size, name } = readable(`${deployment.path}/${IMAGE_NAME}`, () =>
-    openRegular(deployment, IMAGE_NAME, codes),
+  const { fd, size, name } = readable(
+    `${deployment.path}/${IMAGE_NAME}`,
+    () => openRegular(deployment, IMAGE_NAME, codes),
+    NOT_OPENED,
   );
   if (size === 0) throw refused('image-unsafe', `cannot use ${name}: it is empty`);
   return { fd, name };
@@ -77,14 +79,16 @@ function withoutVerity(name: string, fact: string): Error {
 
 /** Errors with which the kernel answers when content does not match its fs-verity metadata, or the disk fails. */
 const UNREADABLE = ['EIO', 'EBADMSG', 'EUCLEAN'];
+/** To open a file the kernel reads its fs-verity descriptor, and says EINVAL to one that is none (fs/verity/open.c). */
+const NOT_OPENED = [...UNREADABLE, 'EINVAL'];
 
 /** Runs `action`; what the kernel cannot read of the image becomes `image-unreadable`. */
-export function readable<T>(name: string, action: () => T): T {
+export function readable<T>(name: string, action: () => T, errnos: readonly string[] = UNREADABLE): T {
   try {
     return action();
   } catch (error) {
     const errno = sys.errnoOf(error);
-    if (errno === undefined || !UNREADABLE.includes(errno)) throw error;
+    if (errno === undefined || !errnos.includes(errno)) throw error;
     throw refused(
       'image-unreadable',
       `cannot read ${name}: ${errno}, it does not match its fs-verity metadata or the disk fails`,

@@ -198,6 +198,18 @@ function inScratch<T>(action: (file: string) => T): T {
   }
 }
 
+/** Where the Merkle tree of a file begins, its root level first, and where its descriptor does; as offsets in the file. */
+export function verityPlaces(size: number): { tree: number; descriptor: number } {
+  const tree = roundUp(size, METADATA_ALIGNMENT);
+  let descriptor = tree;
+  // Each hash block holds the hashes of 128 blocks of the level below.
+  for (let blocks = Math.ceil(size / VERITY_BLOCK_SIZE); blocks > 1; ) {
+    blocks = Math.ceil(blocks / 128);
+    descriptor += blocks * VERITY_BLOCK_SIZE;
+  }
+  return { tree, descriptor };
+}
+
 /**
  * The data, padded, and what FS_IOC_ENABLE_VERITY would append: Merkle tree, root level first, descriptor, its size in
  * the last four bytes of the block. Written apart from the product's own code for it, which works on a mounted file.

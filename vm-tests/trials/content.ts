@@ -12,6 +12,7 @@ import {
 import { imageWithBackdoor } from '../another-image.ts';
 import { commitOfImage, deployInstead, metadataWith, otherCommit, signatureOf } from '../other-commit.ts';
 import type { RefusalCase } from '../refusal.ts';
+import { verityPlaces } from '../tamper.ts';
 import type { Trial } from '../trials.ts';
 
 const HUNDRED_MIB = 100 << 20;
@@ -152,7 +153,26 @@ function hostile(image: Buffer): Uint8Array {
   return bytes;
 }
 
+/** A bit of struct fsverity_descriptor; the kernel refuses to open such a file. */
+function descriptorBit(title: string, offset: number, bit: number): Trial {
+  return {
+    title: `an image whose fs-verity descriptor ${title}`,
+    refused: 'image-unreadable',
+    tamper({ disk, imagePath }) {
+      const { descriptor } = verityPlaces(disk.read(imagePath).length);
+      disk.flipBit(imagePath, descriptor + offset, bit);
+    },
+  };
+}
+
+/** ext4 has the descriptor's size in the last four bytes of its block. */
+const DESCRIPTOR_SIZE = 4092;
+
 const IMAGE: readonly Trial[] = [
+  descriptorBit('is of another version', 0, 3),
+  descriptorBit('names no hash', 1, 6),
+  descriptorBit('is of another size of the file', 8, 0),
+  descriptorBit('has no place in the file', DESCRIPTOR_SIZE + 2, 4),
   {
     title: 'a hostile EROFS of the right length, with fs-verity',
     refused: 'image-digest-mismatch',

@@ -1,12 +1,13 @@
 /** The floor at boot: what the commits of the other deployments on the disk say, through the real program. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
 import { ascii, utf8 } from '../../src/formats/encoding.ts';
 import { makeVariant, type VariantValue } from '../../src/formats/gvariant.ts';
+import { MAX_COMMIT_BYTES } from '../../src/formats/ostree-objects.ts';
 import { metadataWith, signedWith, UNTAMPERED } from '../formats/mutation-inputs.ts';
 import { addDeployment, codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
 
@@ -103,6 +104,13 @@ describe('the floor of the deployments on the disk', () => {
     const commit = rig.object('commit', checksum);
     unlinkSync(commit);
     execFileSync('mknod', [commit, 'p']);
+    expect(await outcome()).toBe(BOOTS);
+  });
+
+  it('has memory for a neighbour whose objects are as large as may be', async () => {
+    rig = makeRig(binary);
+    const { checksum } = addDeployment(rig, floor(TIME + 1n));
+    for (const type of ['commit', 'commitmeta']) truncateSync(rig.object(type, checksum), MAX_COMMIT_BYTES);
     expect(await outcome()).toBe(BOOTS);
   });
 

@@ -1,6 +1,6 @@
 /** A FIFO, a device, a directory, a file, a link in the place of each file and directory that prepare-root opens. */
 import path from 'node:path';
-import type { RefusalCase } from '../refusal.ts';
+import { objectPath, type RefusalCase } from '../refusal.ts';
 import type { Ext4Image } from '../tamper.ts';
 import type { Trial } from '../trials.ts';
 
@@ -99,7 +99,7 @@ function trialsOf(places: readonly Place[], kinds: typeof ANYWHERE): Trial[] {
   ]);
 }
 
-/** Not opened for this deployment, but met on the way to the others. */
+/** Not opened for this deployment, but met on the way to the others, which may set floors. */
 const BESIDE: readonly Trial[] = [
   {
     title: 'a FIFO among the stateroots',
@@ -110,8 +110,17 @@ const BESIDE: readonly Trial[] = [
     tamper(stage) {
       const other = 'f'.repeat(64);
       stage.disk.makeDirectory(stage.deploymentOf(other));
-      stage.disk.makeDirectory('/ostree/repo/objects/ff');
-      stage.disk.makeNode(`/ostree/repo/objects/ff/${other.slice(2)}.commit`, 'p');
+      stage.disk.makeDirectory(path.posix.dirname(objectPath(other, 'commit')));
+      stage.disk.makeNode(objectPath(other, 'commit'), 'p');
+    },
+  },
+  {
+    title: 'more other deployments than are looked at',
+    tamper(stage) {
+      const directories = Array.from({ length: 40 }, (_, i) =>
+        stage.deploymentOf(String(i).padStart(64, '0')),
+      );
+      for (const one of directories) stage.disk.makeDirectory(one);
     },
   },
 ];

@@ -78,6 +78,18 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
+/** Whether the bytes of `part`, of which there is at least one, stand anywhere in `bytes`. */
+export function includesBytes(bytes: Uint8Array, part: Uint8Array): boolean {
+  const first = part[0] ?? 0;
+  // The engine looks for the first one: a loop of our own takes seconds for what an attacker can make us read.
+  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    let same = 1;
+    while (same < part.length && bytes[at + same] === part[same]) same++;
+    if (same === part.length) return true;
+  }
+  return false;
+}
+
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;

@@ -10,9 +10,9 @@
  * in there; the commit is opened after its signature held.
  */
 
-import { equalBytes } from './bytes.ts';
+import { equalBytes, includesBytes } from './bytes.ts';
 import { decodePublicKey, ED25519_SIGNATURE_BYTES, type VerifyingKey, verifyWithKey } from './ed25519.ts';
-import { ascii, type ByteString, hex, printable, toByteString } from './encoding.ts';
+import { ascii, type ByteString, fromByteString, hex, printable } from './encoding.ts';
 import { refused, SealrootError } from './errors.ts';
 import { openVariant, type Vardict } from './gvariant.ts';
 import type { Hasher } from './hasher.ts';
@@ -42,6 +42,7 @@ const REF_BINDING_KEY = ascii('ostree.ref-binding');
  * it: while this commit is deployed, no commit that is older boots.
  */
 export const FLOOR_KEY: ByteString = ascii('sealroot.floor');
+const FLOOR_KEY_BYTES = fromByteString(FLOOR_KEY);
 
 /** What is asked of a commit beyond a signature and a digest. Nothing in it loosens the rule. */
 export interface Demands {
@@ -128,7 +129,7 @@ export function highestFloor(
   for (const checksum of others) {
     try {
       const input = read(checksum);
-      if (!toByteString(input.commit).includes(FLOOR_KEY)) continue;
+      if (!includesBytes(input.commit, FLOOR_KEY_BYTES)) continue;
       highest = higherFloor(highest, floorOf(decide(input)));
     } catch (error) {
       if (!(error instanceof SealrootError)) throw error;

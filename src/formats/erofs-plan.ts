@@ -123,17 +123,24 @@ export function newInode(node: TreeNode, parent: Inode | undefined): Inode {
 
 function queueChildren(dir: Inode, inodes: Inode[], links: Dirent[], isRoot: boolean): void {
   const children = dir.node.children ?? new Map<ByteString, TreeNode>();
-  const entries: Dirent[] = [];
+  // Where most names come after them, so that entries that come in order are in order.
+  const entries: Dirent[] = [
+    { name: DOT, inode: dir },
+    { name: DOT_DOT, inode: dir.parent ?? dir },
+  ];
+  let last = DOT_DOT;
+  let isSorted = true;
   children.forEach((child, name) => {
     // Until connectLinks() has seen every inode, the directory itself stands in for the target of a link.
     entries.push({ name, inode: child.hardlink === undefined ? newInode(child, dir) : dir });
+    if (name < last) isSorted = false;
+    last = name;
   });
   if (isRoot) {
     for (const name of OBJECT_DIR_NAMES)
       if (!children.has(name)) entries.push({ name, inode: rootWhiteout(dir) });
   }
-  entries.push({ name: DOT, inode: dir }, { name: DOT_DOT, inode: dir.parent ?? dir });
-  sortByName(entries);
+  if (isRoot || !isSorted) entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   let subdirectories = 0;
   for (const entry of entries) {
     const { name, inode } = entry;
@@ -150,11 +157,6 @@ function queueChildren(dir: Inode, inodes: Inode[], links: Dirent[], isRoot: boo
 
 const DOT = '.' as ByteString;
 const DOT_DOT = '..' as ByteString;
-
-/** Most trees come with their names in order, up to the few that are added here. */
-function sortByName(entries: Dirent[]): void {
-  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-}
 
 /** 00..ff, the names that a store of backing files has. */
 export const OBJECT_DIR_NAMES: readonly ByteString[] = Array.from(

@@ -134,7 +134,23 @@ export const POLICY: readonly Mutation[] = [
   },
 ];
 
-export const CMDLINE: readonly Mutation[] = [
+/** Which a phone's boot loader names instead of a deployment. */
+const SLOTS: readonly Mutation[] = [
+  {
+    name: 'command line: a slot for which there is no link',
+    cmdline: `androidboot.slot_suffix=_a ${OSTREE_ARGUMENT}\n`,
+    expectedCode: 'deployment-unresolvable',
+    program: true,
+  },
+  {
+    name: 'command line: an unknown slot',
+    cmdline: `${OSTREE_ARGUMENT} androidboot.slot_suffix=_A\n`,
+    expectedCode: 'cmdline-slot-unknown',
+    program: true,
+  },
+];
+
+const NO_OSTREE: readonly Mutation[] = [
   ['empty', '\n'],
   ['no ostree=', 'root=LABEL=root rw quiet\n'],
   ['ostree without a value', 'root=LABEL=root ostree quiet\n'],
@@ -146,3 +162,5 @@ export const CMDLINE: readonly Mutation[] = [
   expectedCode: 'cmdline-ostree-missing',
   program: true,
 }));
+
+export const CMDLINE: readonly Mutation[] = [...NO_OSTREE, ...SLOTS];

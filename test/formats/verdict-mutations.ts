@@ -123,7 +123,6 @@ const KARGS: Mutation[] = [
   'ostree.prepare-root.composefs=signed',
   'ostree.prepare-root.composefs="0"',
   'composefs=off',
-  'androidboot.slot_suffix=_a',
 ].map((argument) => ({
   name: `kernel argument ${argument}`,
   cmdline: `${argument} ${OSTREE_ARGUMENT} ${argument}\n`,

@@ -70,7 +70,8 @@ export async function compileFileReader(folder: string): Promise<string> {
   const library = join(folder, 'file-reader.so');
   const source = 'src/adapters/native/file-reader.c';
   const language = ['-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror'];
-  const target = ['-O2', '-fPIC', '-shared', '-pthread', '-s'];
+  // Node.js unloads libraries when it exits, from under the threads that still run.
+  const target = ['-O2', '-fPIC', '-shared', '-pthread', '-s', '-Wl,-z,nodelete'];
   await promisify(execFile)('gcc', [...language, ...target, '-o', library, source, '-lz'], { cwd: ROOT });
   return library;
 }

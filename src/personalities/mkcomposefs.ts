@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import { isatty } from 'node:tty';
 import { fillDigestStore } from '../adapters/digest-store.ts';
 import {
+  type DirectorySource,
   digestOfJob,
   readContent,
   type ScanOptions,
@@ -225,11 +226,28 @@ function readDirectory(
     finished: (job, { digest }) => digest ?? read(job),
     read,
   });
-  const { root, files } = withReason(
-    call,
-    (path) => `error accessing ${path}`,
-    () => scanDirectory(source, options, (job) => ahead.announce(job)),
-  );
+  let found: DirectorySource;
+  try {
+    found = withReason(
+      call,
+      (path) => `error accessing ${path}`,
+      () => scanDirectory(source, options, (job) => ahead.announce(job)),
+    );
+    readFiles(call, found, (job) => ahead.file(job));
+  } finally {
+    ahead.close();
+  }
+  if (digestStore !== undefined) {
+    withReason(
+      call,
+      (path) => `cannot fill store: ${path}`,
+      () => fillDigestStore(digestStore, found.files),
+    );
+  }
+  return found.root;
+}
+
+function readFiles(call: Call, { files }: DirectorySource, digestOf: (job: ByteString) => Uint8Array): void {
   withReason(
     call,
     (path) => `error computing digest of ${path}`,
@@ -237,21 +255,12 @@ function readDirectory(
       const report = readingProgress(call.progress, 'files');
       let bytes = 0;
       files.forEach((file, i) => {
-        readContent(file, (job) => ahead.file(job));
+        readContent(file, digestOf);
         bytes += file.node.size;
         report?.({ files: i + 1, bytes, of: files.length });
       });
     },
   );
-  ahead.close();
-  if (digestStore !== undefined) {
-    withReason(
-      call,
-      (path) => `cannot fill store: ${path}`,
-      () => fillDigestStore(digestStore, files),
-    );
-  }
-  return root;
 }
 
 function encode(call: Call, tree: TreeNode, versions: Settings['versions']): Uint8Array {

@@ -1,4 +1,5 @@
 /** The threads of C beside the code that reads the same files in JavaScript. */
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
@@ -10,7 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { digestOfJob, fileJob, scanDirectory } from '../../src/adapters/directory-source.ts';
@@ -316,6 +317,13 @@ describe('ReadAhead', () => {
     }
     expect(reads).toEqual(names);
     ahead.close();
+  });
+});
+
+describe('the library', () => {
+  it('stays loaded while node exits: threads that nobody ended still run in it', () => {
+    const dynamic = execFileSync('readelf', ['--dynamic', fileURLToPath(library)], { encoding: 'utf8' });
+    expect(dynamic).toContain('NODELETE');
   });
 });
 

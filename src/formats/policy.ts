@@ -129,7 +129,7 @@ function readPolicy(
 
 /** What is demanded of signed commits, and the choice among them, cannot be had without signatures. */
 function checkUnsealed(keyfile: Keyfile, what: string): void {
-  for (const key of ['refs', 'min-timestamp', 'not-after', 'on-failure']) {
+  for (const key of ['refs', 'min-timestamp', 'not-after', 'rebuild-image', 'on-failure']) {
     const value = keyfileValue(keyfile, 'sealroot', key);
     if (value === undefined || (key === 'on-failure' && value !== 'next-deployment')) continue;
     throw malformed(what, key, value, 'none where composefs.enabled is not "signed"');

@@ -122,7 +122,13 @@ export const POLICY: readonly Mutation[] = [
     conf: appended(conf, ...utf8('[root]\ntransient=true\ntransient-ro=true\n')),
     expectedCode: 'policy-malformed',
   },
-  ...['refs=a', 'min-timestamp=0', `not-after=${key1Line} 5`, 'on-failure=next-deployment'].map((line) => ({
+  ...[
+    'refs=a',
+    'min-timestamp=0',
+    `not-after=${key1Line} 5`,
+    'rebuild-image=true',
+    'on-failure=next-deployment',
+  ].map((line) => ({
     name: `policy: not sealed, and [sealroot] ${line}`,
     conf: text(`[composefs]\nenabled=yes\n[sealroot]\n${line}\n`),
     expectedCode: 'policy-malformed',

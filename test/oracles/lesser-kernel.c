@@ -9,7 +9,6 @@
  *   o   overlayfs is from before the mount API: takes every option, and refuses when it is mounted (before 6.5)
  */
 #include <errno.h>
-#include <linux/mount.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>

@@ -108,6 +108,16 @@ const PROTOTYPES = {
 
 type Reader = Library<keyof typeof PROTOTYPES>;
 
+/** undefined, too, for one that was built for another machine: everything works without, only slower. */
+function open(library: URL): Reader | undefined {
+  if (!existsSync(library)) return undefined;
+  try {
+    return loadLibrary(fileURLToPath(library), PROTOTYPES);
+  } catch {
+    return undefined;
+  }
+}
+
 export class FileRing {
   readonly slots: number;
   readonly #reader: Reader;
@@ -120,8 +130,8 @@ export class FileRing {
 
   /** undefined where there is no library, or it cannot work here. */
   static open(options: FileRingOptions, library = LIBRARY): FileRing | undefined {
-    if (!existsSync(library)) return undefined;
-    const reader: Reader = loadLibrary(fileURLToPath(library), PROTOTYPES);
+    const reader = open(library);
+    if (reader === undefined) return undefined;
     const { folder, source, digests, algorithm, slots, treeBytes } = options;
     const handle = reader.functions.open(
       cString(folder),

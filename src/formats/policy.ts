@@ -122,9 +122,16 @@ function readPolicy(
     ...root,
     keypath: readKeypath(keyfile, what),
     demands: readDemands(keyfile, what),
-    rebuildsImage: keyfileBoolean(keyfile, 'sealroot', 'rebuild-image', what) ?? false,
+    rebuildsImage: readRebuild(keyfile, what),
     ...readFailure(keyfile, what),
   };
+}
+
+/** `yes` and `no`, as composefs.enabled has them, or a boolean of GKeyFile. */
+function readRebuild(keyfile: Keyfile, what: string): boolean {
+  const value = keyfileValue(keyfile, 'sealroot', 'rebuild-image');
+  if (value === 'yes' || value === 'no') return value === 'yes';
+  return keyfileBoolean(keyfile, 'sealroot', 'rebuild-image', what) ?? false;
 }
 
 /** What is demanded of signed commits, and the choice among them, cannot be had without signatures. */

@@ -103,7 +103,8 @@ describe('parsePolicy()', () => {
 
   it('builds no image again unless it says so', () => {
     const rebuilds = (line: string) => parsePolicy(utf8(`${SIGNED}[sealroot]\n${line}`)).rebuildsImage;
-    expect(['rebuild-image=true\n', 'rebuild-image=false\n', ''].map(rebuilds)).toEqual([true, false, false]);
+    const lines = ['yes', 'true', 'no', 'false'].map((value) => `rebuild-image=${value}\n`);
+    expect([...lines, ''].map(rebuilds)).toEqual([true, true, false, false, false]);
     expect(() => rebuilds('rebuild-image=maybe\n')).toThrow('rebuild-image');
   });
 

@@ -1,4 +1,4 @@
-/** rebuild-image=true on a disk that does not give the image: the refusal stays, and says what was missing. */
+/** rebuild-image=yes on a disk that does not give the image: the refusal stays, and says what was missing. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -42,20 +42,20 @@ async function reason(): Promise<string> {
 }
 
 describe('rebuild-image', () => {
-  it.each(['', 'rebuild-image=false\n'])('is asked for by nothing but the policy: %j', async (policy) => {
+  it.each(['', 'rebuild-image=no\n'])('is asked for by nothing but the policy: %j', async (policy) => {
     rig = withoutImage(policy);
     expect(await reason()).not.toContain('building it again');
   });
 
   it('names the object that is missing, and what it was needed for', async () => {
-    rig = withoutImage('rebuild-image=true\n');
+    rig = withoutImage('rebuild-image=yes\n');
     expect(await reason()).toMatch(/^cannot open object [0-9a-f]{64}\.file: ENOENT, needed for "\/[ -~]+"$/);
     unlinkSync(rig.object('dirtree', rootTree));
     expect(await reason()).toMatch(/^cannot open .*\.dirtree: ENOENT, needed for "\/"$/);
   });
 
   it('parses nothing whose checksum is another', async () => {
-    rig = withoutImage('rebuild-image=true\n');
+    rig = withoutImage('rebuild-image=yes\n');
     for (const [type, checksum] of [
       ['dirtree', rootTree],
       ['dirmeta', rootMeta],
@@ -73,7 +73,7 @@ describe('rebuild-image', () => {
     ['a directory', (file) => put(join(file, 'x'), ''), /^cannot use object \S+: it is no file/],
     ['a file without fs-verity', (file) => put(file, 'x'), /^cannot measure object \S+: E/],
   ])('refuses %s in the place of a file', async (_, make, expected) => {
-    rig = withoutImage('rebuild-image=true\n');
+    rig = withoutImage('rebuild-image=yes\n');
     const [, missing = ''] = /object ([0-9a-f]{64})\.file/.exec(await reason()) ?? [];
     put(join(dirname(rig.object('file', missing)), 'x'), '');
     make(rig.object('file', missing));
@@ -81,7 +81,7 @@ describe('rebuild-image', () => {
   });
 
   it('does not follow what stands in the place of the repository', async () => {
-    rig = withoutImage('rebuild-image=true\n');
+    rig = withoutImage('rebuild-image=yes\n');
     const objects = dirname(dirname(rig.object('commit')));
     cpSync(objects, `${objects}-moved`, { recursive: true });
     // The verdict needs commit and signature, so the trap is set for the dirtree's folder only.

@@ -1,5 +1,5 @@
 /**
- * A policy with rebuild-image=true: where the image is missing or is not the signed one, prepare-root builds it again from
+ * A policy with rebuild-image=yes: where the image is missing or is not the signed one, prepare-root builds it again from
  * the commit's objects, in memory, and boots that; where the objects do not give the signed image, it refuses as ever.
  */
 import { strict as assert } from 'node:assert';
@@ -12,7 +12,7 @@ import { PROVE_ROOT, RefusalCase, SEALED_POLICY } from '../refusal.ts';
 
 const REBUILDING = {
   files: {
-    policy: `${SEALED_POLICY}[sealroot]\nrebuild-image=true\n`,
+    policy: `${SEALED_POLICY}[sealroot]\nrebuild-image=yes\n`,
     script: `${PROVE_ROOT}capture booted cat /run/sealroot/booted.json
 capture listing sh -c 'ls -lnR /usr | cksum'
 `,

@@ -81,27 +81,27 @@ function metadata(store: OpenDirectory, checksum: string, type: string): Uint8Ar
   throw refused(CODES.unsafe, `cannot use object ${checksum}.${type}: its SHA-256 is ${actual}`);
 }
 
-const STRICT = sys.RESOLVE_BENEATH | sys.RESOLVE_NO_SYMLINKS | sys.RESOLVE_NO_MAGICLINKS;
-
 /** Of a file's content only what the kernel vouches for: an object without fs-verity could not be read later, either. */
 function fileObject(store: OpenDirectory, checksum: string): OstreeFile {
-  const file = objectName(checksum, 'file');
+  const path = sys.cstring(objectName(checksum, 'file'));
   const name = `object ${checksum}.file`;
-  const place = sys.openAt2(store.fd, file, sys.O_PATH | sys.O_NOFOLLOW, STRICT, name);
-  const { type } = objects.inodeOf(place, name);
-  if (type === S_IFLNK) {
-    const { mode, uid, gid } = objects.inodeOf(place, name);
-    const link = { mode, uid, gid, size: 0, target: objects.targetOf(place, name) };
-    const xattrs = objects.xattrsOf(place, true, name);
-    sys.close(place);
-    return { ...link, xattrs };
-  }
-  sys.close(place);
+  const fd = objects.openForReading(store.fd, path, name);
+  if (fd === undefined) return linkObject(store, path, name);
+  const { type, mode, uid, gid, size } = objects.inodeOf(fd, name);
   if (type !== S_IFREG) throw refused(CODES.unsafe, `cannot use ${name}: it is no file`);
-  const fd = sys.openAt2(store.fd, file, sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOFOLLOW, STRICT, name);
-  const { mode, uid, gid, size } = objects.inodeOf(fd, name);
   const xattrs = objects.xattrsOf(fd, false, name);
   const digest = size > 0 ? measure(fd, name) : undefined;
   sys.close(fd);
   return { mode, uid, gid, size, xattrs, digest };
+}
+
+function linkObject(store: OpenDirectory, path: Uint8Array, name: string): OstreeFile {
+  const place = objects.openLink(store.fd, path, name);
+  const { type, mode, uid, gid } = objects.inodeOf(place, name);
+  // The kernel says the same of a link on the way.
+  if (type !== S_IFLNK) throw refused(CODES.unsafe, `cannot use ${name}: it is no file`);
+  const target = objects.targetOf(place, name);
+  const xattrs = objects.xattrsOf(place, true, name);
+  sys.close(place);
+  return { mode, uid, gid, size: 0, xattrs, target };
 }

@@ -55,7 +55,7 @@ const JOBS_PER_WAKE = 16;
  * What the names of jobs are: checksums of file objects in a repository of that mode (`bare-no-xattrs` is a bare one that
  * ignores xattrs), or paths of files with the stamp of the inode before them.
  */
-export const FILE_SOURCES = {
+const FILE_SOURCES = {
   bare: 0,
   'bare-user': 1,
   'bare-user-only': 2,
@@ -65,7 +65,7 @@ export const FILE_SOURCES = {
 } as const;
 
 /** See object-file.ts. */
-export const DIGEST_WAYS = { none: 0, compute: 1, 'measure-first': 2 } as const;
+const DIGEST_WAYS = { none: 0, compute: 1, 'measure-first': 2 } as const;
 
 export interface FileRingOptions {
   readonly source: keyof typeof FILE_SOURCES;
@@ -75,7 +75,9 @@ export interface FileRingOptions {
   readonly algorithm: VerityAlgorithm;
   /** So many jobs can be published before the first has to be taken. */
   readonly slots: number;
-  /** Room for Merkle trees, `treeBytes()` of each; without any they are not kept. */
+  /** Files come with their Merkle trees. */
+  readonly keepTrees: boolean;
+  /** Room for them, `treeBytes()` of each: a file for whose tree there is none is left to the caller. */
   readonly treeBytes: number;
 }
 
@@ -124,6 +126,7 @@ export class FileRing {
   readonly #handle: Pointer;
   readonly #words: Int32Array;
   readonly #shorts: Uint16Array;
+  readonly #longs: BigUint64Array;
   readonly #bytes: Buffer;
   /** The same: what is copied from a Buffer is a Buffer, which takes longer to make. */
   readonly #plain: Uint8Array;
@@ -132,13 +135,13 @@ export class FileRing {
   static open(options: FileRingOptions, library = LIBRARY): FileRing | undefined {
     const reader = open(library);
     if (reader === undefined) return undefined;
-    const { folder, source, digests, algorithm, slots, treeBytes } = options;
+    const { folder, source, digests, algorithm, slots, keepTrees, treeBytes } = options;
     const handle = reader.functions.open(
       cString(folder),
       FILE_SOURCES[source],
       DIGEST_WAYS[digests],
       VERITY_ALGORITHMS[algorithm].id,
-      treeBytes > 0 ? 1 : 0,
+      keepTrees ? 1 : 0,
     ) as Pointer;
     const memory = handle === null ? null : (reader.functions.memory(handle, slots, treeBytes) as Pointer);
     if (handle === null || memory === null) return undefined;
@@ -152,6 +155,7 @@ export class FileRing {
     this.#handle = handle;
     this.#words = new Int32Array(memory, 0, (HEAD.BYTES + slots * SLOT.BYTES) / 4);
     this.#shorts = new Uint16Array(memory, 0, this.#words.length * 2);
+    this.#longs = new BigUint64Array(memory, 0, this.#words.length / 2);
     this.#bytes = Buffer.from(memory);
     this.#plain = new Uint8Array(memory);
   }
@@ -202,7 +206,7 @@ export class FileRing {
       mode: word(SLOT.MODE),
       uid: word(SLOT.UID),
       gid: word(SLOT.GID),
-      size: Number(this.#bytes.readBigUInt64LE(slot + SLOT.SIZE)),
+      size: Number(this.#longs[(slot + SLOT.SIZE) / 8]),
       attributes: this.#text(slot + SLOT.VARIABLE, attributesBytes),
       target: flags & FLAGS.TARGET ? this.#text(target, short(SLOT.TARGET_BYTES)) : undefined,
       digest: digestBytes > 0 ? this.#copy(slot + SLOT.DIGEST, digestBytes) : undefined,

@@ -4,7 +4,7 @@
  */
 
 import type { ByteString } from '../formats/encoding.ts';
-import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../formats/linux.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../formats/linux.ts';
 import { libcFunction } from './libc.ts';
 import { check, cString } from './syscalls.ts';
 
@@ -12,7 +12,6 @@ const statx = libcFunction(
   'int statx(int dirfd, const void *path, int flags, unsigned int mask, _Out_ void *status)',
 );
 
-const STATX_BASIC_STATS = 0x7ff;
 const STATX_BYTES = 256;
 
 export interface InodeStatus {

@@ -192,13 +192,15 @@ class Store implements ObjectStore {
   }
 
   #startReadAhead(): ReadAhead<StoredFile> {
-    const { slots = SLOTS, treeBytes = 0, digests = 'compute', algorithm = 'sha256' } = this.#options;
+    const { slots = SLOTS, treeBytes = 0, digests = 'compute', keepTrees = false } = this.#options;
+    const { algorithm = 'sha256' } = this.#options;
     return new ReadAhead<StoredFile>({
       source: this.#reader.ringSource,
       folder: pathBytes(path.join(this.path, 'objects')),
       digests,
       algorithm,
       slots,
+      keepTrees,
       treeBytes,
       threads: this.#options.threads ?? spareThreads(),
       finished: (checksum, file) => this.#reader.fromRing(file, `object ${checksum}.${this.#fileType()}`),

@@ -6,6 +6,8 @@
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_EMPTY_PATH = 0x1000;
+/** What statx(2) is asked for: all that stat(2) has. */
+export const STATX_BASIC_STATS = 0x7ff;
 
 export const FS_IOC_MEASURE_VERITY = 0xc0046686;
 

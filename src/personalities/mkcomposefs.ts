@@ -221,6 +221,7 @@ function readDirectory(
     digests: 'compute',
     algorithm,
     slots: SLOTS,
+    keepTrees: false,
     treeBytes: 0,
     threads: spareThreads(threads),
     finished: (job, { digest }) => digest ?? read(job),

@@ -182,7 +182,8 @@ const ALL_TREES = 2 * COUNT * FileRing.treeBytes(1) + 8 * FileRing.treeBytes(129
 
 function rig({ mode = 'bare', threads = 1, withXattrs = true, instead, ...options }: RigOptions = {}): Rig {
   const { digests = 'compute', algorithm = 'sha256', treeBytes = 0 } = options;
-  const reader = new ObjectFileReader({ mode, digests, withXattrs, keepTrees: treeBytes > 0, algorithm });
+  const { keepTrees = treeBytes > 0 } = options;
+  const reader = new ObjectFileReader({ mode, digests, withXattrs, keepTrees, algorithm });
   const direct = (checksum: string) => {
     const file = reader.read(objectPath(mode, checksum));
     if (file === undefined) throw new Error(`${checksum} is missing`);
@@ -195,6 +196,7 @@ function rig({ mode = 'bare', threads = 1, withXattrs = true, instead, ...option
     digests,
     algorithm,
     slots: 64,
+    keepTrees,
     treeBytes,
     threads,
     finished: (checksum, file) => reader.fromRing(file, checksum),
@@ -259,6 +261,10 @@ describe('ReadAhead', () => {
   it('lets the caller read a file whose tree has no room', () => {
     const reads = compareAll(rig({ treeBytes: FileRing.treeBytes(1) * 3 }));
     expect(reads.length).toBeGreaterThan(COUNT - 10);
+  });
+
+  it('keeps trees when it is asked to, even without room for any', () => {
+    expect(compareAll(rig({ keepTrees: true })).length).toBeGreaterThan(COUNT - 10);
   });
 
   it('lets the caller read everything where there is no library, or none for this machine', () => {
@@ -380,7 +386,8 @@ describe('files with a stamp', () => {
       return digestOfJob(job, computer);
     };
     const ahead = new ReadAhead<Uint8Array>({
-      ...{ source: 'stamped', folder: ascii(''), digests: 'compute', algorithm, slots: 4, treeBytes: 0 },
+      ...{ source: 'stamped', folder: ascii(''), digests: 'compute', algorithm, slots: 4 },
+      ...{ keepTrees: false, treeBytes: 0 },
       ...{ threads: 1, library, read, finished: (job, { digest }) => digest ?? read(job) },
     });
     return { ahead, reads };

@@ -35,6 +35,7 @@ enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
 #define BLOCK_SIZE 4096
 #define TREE_UNIT 32
 #define MAX_DIGEST 64
+/* With more of them the disk is what everybody waits for. */
 #define MAX_THREADS 8
 /* Stays in the second-level cache: larger ones are slower. */
 #define READ_BYTES (128 * 1024)

@@ -4,8 +4,8 @@
  */
 
 /// <reference path="./runtime/sys.d.ts" />
-import { ascii, type ByteString, toByteString } from '../src/formats/encoding.ts';
-import { AT_EMPTY_PATH, FSMOUNT_CLOEXEC } from '../src/formats/linux.ts';
+import { type ByteString, toByteString } from '../src/formats/encoding.ts';
+import { AT_EMPTY_PATH, STATX_BASIC_STATS } from '../src/formats/linux.ts';
 import type { Ownership } from '../src/formats/ostree-tree-objects.ts';
 import { S_IFMT } from '../src/formats/tree.ts';
 import {
@@ -54,7 +54,6 @@ export function openLink(directory: Descriptor, path: Uint8Array, name: string):
   return call(`open ${name}`, sys.nr.openat2, directory, path, AS_PLACE, AS_PLACE.length) as Descriptor;
 }
 
-const STATX_BASIC_STATS = 0x7ff;
 const status = new Uint8Array(256); // struct statx
 const statusView = new DataView(status.buffer);
 
@@ -103,17 +102,8 @@ export function targetOf(fd: Descriptor, name: string): ByteString {
   return toByteString(target.subarray(0, length));
 }
 
-const RAMFS = ascii('ramfs');
-
-/** Makes a file system in memory, attached nowhere: nobody else can reach what is in it. */
-export function makeRamfs(context: Descriptor): Descriptor {
-  return call('mount a ramfs', sys.nr.fsmount, context, FSMOUNT_CLOEXEC, 0) as Descriptor;
-}
-
 /** openat(2). */
 export function openIn(directory: Descriptor, file: ByteString, flags: number, mode = 0): Descriptor {
   const all = flags | O_CLOEXEC;
   return call(`open ${file}`, sys.nr.openat, directory, cstring(file), all, mode) as Descriptor;
 }
-
-export { RAMFS };

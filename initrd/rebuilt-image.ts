@@ -17,6 +17,7 @@ import { MAX_METADATA_BYTES } from '../src/formats/ostree-tree-objects.ts';
 import { S_IFLNK, S_IFREG, validateTree } from '../src/formats/tree.ts';
 import type { Verdict } from '../src/formats/verdict.ts';
 import type { PhysicalRoot } from './deployment.ts';
+import { create, withContext } from './file-systems.ts';
 import { type OpenDirectory, openDirectory, readBelow } from './files.ts';
 import { measure, type OpenImage } from './image.ts';
 import * as objects from './object-calls.ts';
@@ -48,14 +49,15 @@ export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: Sealr
 
 /** A read-only descriptor of a file with these bytes, which nobody else can open. */
 function inMemory(image: Uint8Array): sys.Descriptor {
-  const context = sys.openFileSystem(objects.RAMFS);
-  sys.createFileSystem(context, 'a ramfs');
-  const ramfs = objects.makeRamfs(context);
+  const ramfs = withContext(ascii('ramfs'), (context) => {
+    create(context, 'a ramfs');
+    return sys.mountFileSystem(context, 'a ramfs', false);
+  });
   const file = ascii('image');
   const writable = objects.openIn(ramfs, file, sys.O_WRONLY | sys.O_CREAT, 0o400);
   sys.write(writable, image, IMAGE_NAME);
   const fd = objects.openIn(ramfs, file, sys.O_RDONLY);
-  for (const done of [writable, ramfs, context]) sys.close(done);
+  for (const done of [writable, ramfs]) sys.close(done);
   return fd;
 }
 

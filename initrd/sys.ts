@@ -20,6 +20,7 @@ import {
   FSOPEN_CLOEXEC,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
+  STATX_BASIC_STATS,
 } from '../src/formats/linux.ts';
 import { S_IFMT } from '../src/formats/tree.ts';
 import { ENOENT, KernelError } from './errno.ts';
@@ -184,8 +185,6 @@ export interface FileStatus {
   /** What a device node stands for. */
   readonly represents: DeviceNumber;
 }
-
-const STATX_BASIC_STATS = 0x7ff;
 
 function statx(directory: Descriptor, path: string, flags: number, name: string): FileStatus | undefined {
   const buffer = new Uint8Array(256); // struct statx

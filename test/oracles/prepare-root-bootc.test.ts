@@ -12,10 +12,7 @@ import {
   signedWith,
   UNTAMPERED,
 } from '../formats/mutation-inputs.ts';
-import { codeOf, makeRig, put, type Rig } from './prepare-root-rig.ts';
-
-/** How far an accepted commit gets here: the images of the rig have no fs-verity. */
-const BOOTS = 'image-verity-missing';
+import { AFTER_ACCEPTANCE, codeOf, makeRig, put, type Rig } from './prepare-root-rig.ts';
 
 let binary = '';
 let rig: Rig;
@@ -45,7 +42,7 @@ async function code(): Promise<string> {
 describe('a deployment of bootc', () => {
   it('boots when its base is signed', async () => {
     withBase(SIGNED);
-    expect(await code()).toBe(BOOTS);
+    expect(await code()).toBe(AFTER_ACCEPTANCE);
   });
 
   it('does not when the base is not, or is not there', async () => {

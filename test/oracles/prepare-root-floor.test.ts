@@ -9,12 +9,10 @@ import { ascii, utf8 } from '../../src/formats/encoding.ts';
 import { makeVariant, type VariantValue } from '../../src/formats/gvariant.ts';
 import { MAX_COMMIT_BYTES } from '../../src/formats/ostree-objects.ts';
 import { metadataWith, signedWith, UNTAMPERED } from '../formats/mutation-inputs.ts';
-import { addDeployment, codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
+import { AFTER_ACCEPTANCE, addDeployment, codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
 
 /** The booted commit's. */
 const TIME = 1700000000n;
-const BOOTS = 'image-verity-missing';
-
 let binary = '';
 let rig: Rig;
 
@@ -49,9 +47,9 @@ describe('the floor of the deployments on the disk', () => {
   it('takes the highest of several, over all stateroots', async () => {
     rig = makeRig(binary);
     addDeployment(rig, floor(TIME - 5n));
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
     addDeployment(rig, floor(TIME));
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
     addDeployment(rig, floor(TIME + 1n), 'another-os');
     expect(await outcome()).toBe('commit-below-floor');
   });
@@ -64,7 +62,7 @@ describe('the floor of the deployments on the disk', () => {
     addDeployment(rig, { ...floor(TIME + 3n), commit: null });
     addDeployment(rig, floor(makeVariant('s', ascii('1800000000'))));
     addDeployment(rig, { ...floor(TIME + 4n), checksum: 'ab'.repeat(32) });
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 
   it('asks of the others what it asks of every commit', async () => {
@@ -72,14 +70,14 @@ describe('the floor of the deployments on the disk', () => {
     rig = makeRig(binary, { ...UNTAMPERED, conf });
     const other = { 'ostree.ref-binding': makeVariant('as', [ascii('os/other')]) };
     addDeployment(rig, signedWith({ ...other, 'sealroot.floor': makeVariant('t', TIME + 1n) }, TIME + 1n));
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 
   it('is that of deployments: a commit that is only in the repository has no say', async () => {
     rig = makeRig(binary);
     const { path } = addDeployment(rig, floor(TIME + 1n));
     renameSync(path, `${path}-removed`);
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 
   it('is not read where a link leads', async () => {
@@ -88,7 +86,7 @@ describe('the floor of the deployments on the disk', () => {
     const stateroot = join(rig.sysroot, 'ostree/deploy/other');
     renameSync(stateroot, join(rig.sysroot, 'moved'));
     symlinkSync('../../moved', stateroot);
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 
   it('survives everything that can lie among deployments', async () => {
@@ -104,14 +102,14 @@ describe('the floor of the deployments on the disk', () => {
     const commit = rig.object('commit', checksum);
     unlinkSync(commit);
     execFileSync('mknod', [commit, 'p']);
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 
   it('has memory for a neighbour whose objects are as large as may be', async () => {
     rig = makeRig(binary);
     const { checksum } = addDeployment(rig, floor(TIME + 1n));
     for (const type of ['commit', 'commitmeta']) truncateSync(rig.object(type, checksum), MAX_COMMIT_BYTES);
-    expect(await outcome()).toBe(BOOTS);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 
   it('does not weaken the floor of the policy', async () => {

@@ -8,12 +8,9 @@ import { buildPrepareRoot } from '../../initrd/build.ts';
 import { utf8 } from '../../src/formats/encoding.ts';
 import { makeVariant } from '../../src/formats/gvariant.ts';
 import { type BootInputs, metadataWith, signedWith, UNTAMPERED } from '../formats/mutation-inputs.ts';
-import { addDeployment, codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
+import { AFTER_ACCEPTANCE, addDeployment, codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
 
 const TIME = 1700000000n;
-/** How far an accepted commit gets here: the images of the rig have no fs-verity. */
-const BOOTS = 'image-verity-missing';
-
 let binary = '';
 let rig: Rig;
 
@@ -68,11 +65,11 @@ describe('ostree=latest', () => {
     renameSync(newest.path, newest.path.replace(/0$/, '10'));
     expect(await passedOver()).toEqual({
       over: [
-        `${newest.checksum.slice(0, 4)}.10 ${BOOTS}`,
-        `${newest.checksum.slice(0, 4)}.2 ${BOOTS}`,
-        `${name(twins[1] ?? '')} ${BOOTS}`,
-        `${name(twins[0] ?? '')} ${BOOTS}`,
-        `${name(UNTAMPERED.checksum)} ${BOOTS}`,
+        `${newest.checksum.slice(0, 4)}.10 ${AFTER_ACCEPTANCE}`,
+        `${newest.checksum.slice(0, 4)}.2 ${AFTER_ACCEPTANCE}`,
+        `${name(twins[1] ?? '')} ${AFTER_ACCEPTANCE}`,
+        `${name(twins[0] ?? '')} ${AFTER_ACCEPTANCE}`,
+        `${name(UNTAMPERED.checksum)} ${AFTER_ACCEPTANCE}`,
       ],
       code: 'no-candidate',
     });
@@ -89,10 +86,10 @@ describe('ostree=latest', () => {
         `${name(unsigned.checksum)} signature-none-valid`,
         `${name(other.checksum)} ref-not-allowed`,
         `${name(UNTAMPERED.checksum)} commit-below-floor`,
-        `${name(setter.checksum)} ${BOOTS}`,
+        `${name(setter.checksum)} ${AFTER_ACCEPTANCE}`,
       ].toSorted(),
     );
-    expect(over.at(-1)).toBe(`${name(setter.checksum)} ${BOOTS}`);
+    expect(over.at(-1)).toBe(`${name(setter.checksum)} ${AFTER_ACCEPTANCE}`);
     expect(code).toBe('no-candidate');
   });
 
@@ -101,9 +98,9 @@ describe('ostree=latest', () => {
     const newer = addDeployment(rig, at(TIME + 5n));
     const skip = join(rig.sysroot, 'ostree/sealroot-skip');
     writeFileSync(skip, `# back to the last one\n\n${newer.checksum}.0\n`);
-    expect((await passedOver()).over).toEqual([`${name(UNTAMPERED.checksum)} ${BOOTS}`]);
+    expect((await passedOver()).over).toEqual([`${name(UNTAMPERED.checksum)} ${AFTER_ACCEPTANCE}`]);
     writeFileSync(skip, `${newer.checksum}\n${newer.checksum}.7\n`);
-    expect((await passedOver()).over).toEqual([`${name(UNTAMPERED.checksum)} ${BOOTS}`]);
+    expect((await passedOver()).over).toEqual([`${name(UNTAMPERED.checksum)} ${AFTER_ACCEPTANCE}`]);
     const setter = addDeployment(rig, at(TIME + 6n, TIME + 1n));
     writeFileSync(skip, `${newer.checksum}\n${setter.checksum}\n`);
     expect((await passedOver()).over).toEqual([`${name(UNTAMPERED.checksum)} commit-below-floor`]);
@@ -122,7 +119,9 @@ describe('ostree=latest', () => {
     writeFileSync(skip, `*\n../${UNTAMPERED.checksum}.0\n${UNTAMPERED.checksum} \n`);
     const { stderr } = await rig.run();
     expect(stderr.split('\n').filter((line) => line.includes('is no CHECKSUM'))).toHaveLength(3);
-    expect(stderr).toContain(`cannot boot ostree/deploy/os/deploy/${UNTAMPERED.checksum}.0: ${BOOTS}: `);
+    expect(stderr).toContain(
+      `cannot boot ostree/deploy/os/deploy/${UNTAMPERED.checksum}.0: ${AFTER_ACCEPTANCE}: `,
+    );
   });
 
   it('is not asked for by anything else', async () => {
@@ -138,18 +137,18 @@ describe('on-failure=next-deployment', () => {
     const newer = addDeployment(rig, at(TIME + 5n));
     expect(await passedOver()).toEqual({
       over: [
-        `${name(UNTAMPERED.checksum)} ${BOOTS}`,
-        `${name(newer.checksum)} ${BOOTS}`,
-        `${name(older.checksum)} ${BOOTS}`,
+        `${name(UNTAMPERED.checksum)} ${AFTER_ACCEPTANCE}`,
+        `${name(newer.checksum)} ${AFTER_ACCEPTANCE}`,
+        `${name(older.checksum)} ${AFTER_ACCEPTANCE}`,
       ],
-      code: BOOTS,
+      code: AFTER_ACCEPTANCE,
     });
   });
 
   it('also follows an entry that leads nowhere', async () => {
     rig = rigWith('on-failure=next-deployment\n', { cmdline: 'ostree=/ostree/boot.0/os/0/0\n' });
     const { over, code } = await passedOver();
-    expect(over).toEqual([`${name(UNTAMPERED.checksum)} ${BOOTS}`]);
+    expect(over).toEqual([`${name(UNTAMPERED.checksum)} ${AFTER_ACCEPTANCE}`]);
     expect(code).toBe('deployment-unresolvable');
   });
 
@@ -161,7 +160,7 @@ describe('on-failure=next-deployment', () => {
   ])('is not what %j says', async (policy) => {
     rig = rigWith(policy);
     addDeployment(rig, at(TIME + 5n));
-    expect(await passedOver()).toEqual({ over: [], code: BOOTS });
+    expect(await passedOver()).toEqual({ over: [], code: AFTER_ACCEPTANCE });
   });
 
   it('does not choose a deployment when none was asked for', async () => {
@@ -259,7 +258,7 @@ describe('--plan', () => {
     rig = rigWith('on-failure=next-deployment\n');
     const { status, stdout, stderr, console } = await ask('--plan', '/sysroot');
     expect({ status, stdout, console }).toEqual({ status: 1, stdout: '', console: '' });
-    expect(codeOf(stderr)).toBe(BOOTS);
+    expect(codeOf(stderr)).toBe(AFTER_ACCEPTANCE);
     expect(stderr).toContain('warning: cannot boot ostree/deploy/os/');
   });
 });

@@ -21,6 +21,9 @@ import { dirname, join } from 'node:path';
 import { refusalOf } from '../../src/formats/refusals.ts';
 import { type BootInputs, UNTAMPERED, vector } from '../formats/mutation-inputs.ts';
 
+/** How far an accepted commit gets here: the images of the rig have no fs-verity. */
+export const AFTER_ACCEPTANCE = 'image-verity-missing';
+
 export interface RigRun {
   readonly status: number;
   readonly stdout: string;

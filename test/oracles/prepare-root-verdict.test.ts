@@ -4,10 +4,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
 import { applyMutation, type Mutation } from '../formats/mutation-inputs.ts';
 import { MUTATIONS } from '../formats/verdict-mutations.ts';
-import { codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
-
-/** How an accepted boot ends here: the image of the rig has no fs-verity, whatever the kernel can do. */
-const AFTER_ACCEPTANCE = 'image-verity-missing';
+import { AFTER_ACCEPTANCE, codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
 
 /** Warnings about what was skipped; that a kernel argument is not followed is said beside them. */
 const WARNING = /^sealroot-prepare-root: warning: cannot (?!follow kernel argument)/;

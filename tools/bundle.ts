@@ -1,33 +1,43 @@
 /**
  * The programs of the package, with esbuild, one file each: Node.js starts CommonJS in half the time of modules, and
- * reads what is in one file only. node-gtk and koffi are native and stay packages.
+ * reads what is in one file only. Beside each is what V8 compiles of it, for the version of Node.js that builds.
+ * node-gtk and koffi are native and stay packages.
  */
 
 import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { Script } from 'node:vm';
 import { build, type Plugin } from 'esbuild';
+import { compiledFile, scriptOf } from '../src/load-program.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
-/** By the name of the file that they become. */
+/** What `sealroot` loads one of, by the names of the files that they become. */
 const PROGRAMS: Readonly<Record<string, string>> = {
-  sealroot: 'src/main.ts',
   'command-line': 'src/command-line.ts',
   'composefs-tools': 'src/composefs-tools.ts',
 };
 
-/** What a program imports when it runs is a program, too, if it is one; else it becomes part of the importing one. */
+/** What is imported by a program when it runs becomes part of it, unless it is a program itself. */
 const programsStayApart: Plugin = {
   name: 'programs-stay-apart',
   setup(bundler) {
     bundler.onResolve({ filter: /^\./ }, ({ kind, path }) => {
       const name = basename(path, '.ts');
       return kind === 'dynamic-import' && PROGRAMS[name] !== undefined
-        ? { path: `./${name}.js`, external: true }
+        ? { path: name, namespace: 'program' }
         : undefined;
     });
+    bundler.onLoad({ filter: /./, namespace: 'program' }, ({ path }) => ({
+      contents: `
+        import { join } from 'node:path';
+        import { loadProgram } from './load-program.ts';
+        export const { start } = loadProgram(join(__dirname, '${path}.js'));`,
+      resolveDir: join(ROOT, 'src'),
+    }));
   },
 };
 
@@ -43,7 +53,8 @@ export async function bundleProgram(folder: string): Promise<void> {
   // The package itself is one of modules.
   writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
   await build({
-    entryPoints: Object.fromEntries(Object.entries(PROGRAMS).map(([name, file]) => [name, join(ROOT, file)])),
+    entryPoints: { sealroot: join(ROOT, 'src/main.ts'), ...PROGRAMS },
+    absWorkingDir: ROOT,
     outdir: folder,
     bundle: true,
     platform: 'node',
@@ -62,7 +73,24 @@ export async function bundleProgram(folder: string): Promise<void> {
     logLevel: 'warning',
   });
   chmodSync(join(folder, 'sealroot.js'), 0o755);
+  for (const name of Object.keys(PROGRAMS)) compile(join(folder, `${name}.js`));
   await compileFileReader(folder);
+}
+
+/** All of its functions: which of them a command calls is not known, and reading them takes no time. */
+function compile(file: string): void {
+  const script = eagerly(() => new Script(scriptOf(file)));
+  // With the flags of who loads it.
+  writeFileSync(compiledFile(file), script.createCachedData());
+}
+
+function eagerly<T>(work: () => T): T {
+  setFlagsFromString('--no-lazy');
+  try {
+    return work();
+  } finally {
+    setFlagsFromString('--lazy');
+  }
 }
 
 /** The one native part of our own: the threads of adapters/file-ring.ts. */

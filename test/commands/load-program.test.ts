@@ -1,0 +1,45 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compiledFile } from '../../src/load-program.ts';
+import { bundleProgram } from '../../tools/bundle.ts';
+
+// Below the project, where node finds the packages.
+const folder = mkdtempSync(path.join(import.meta.dirname, '../../.cache/compiled-'));
+const program = path.join(folder, 'command-line.js');
+
+beforeAll(() => bundleProgram(folder));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function node(...args: readonly string[]): string {
+  return execFileSync(process.execPath, args, { encoding: 'utf8' });
+}
+
+/** Whether Node.js takes the compiled code; a process that has compiled the same text itself does not look at it. */
+function takes(file: string): boolean {
+  const text = `
+    const { readFileSync } = require('node:fs');
+    const text = require('node:module').wrap(readFileSync('${file}', 'utf8').replace(/^#!/, '//'));
+    const cachedData = readFileSync('${compiledFile(file)}');
+    console.log(new (require('node:vm').Script)(text, { cachedData }).cachedDataRejected);`;
+  return node('-e', text) === 'false\n';
+}
+
+describe('a program of the package', () => {
+  it.each(['command-line', 'composefs-tools'])('%s comes with code that this Node.js takes', (name) => {
+    expect(takes(path.join(folder, `${name}.js`))).toBe(true);
+  });
+
+  it('runs beside the code of another Node.js, and without any', () => {
+    const version = () => node(path.join(folder, 'sealroot.js'), '--version');
+    const expected = version();
+    const code = readFileSync(compiledFile(program));
+    // What follows the magic number tells the version.
+    writeFileSync(compiledFile(program), code.fill(0xff, 4, 8));
+    expect(takes(program)).toBe(false);
+    expect(version()).toBe(expected);
+    rmSync(compiledFile(program));
+    expect(version()).toBe(expected);
+  });
+});

@@ -20,12 +20,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
-import type { ByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import { type AddedEntry, DigestTable } from './digest-table.ts';
 import { readDescriptor } from './files.ts';
 import { nodeHasher } from './hasher.ts';
-import { changedAt, inodeStamp } from './inode-status.ts';
+import { changedAt } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
 
 /** Of the cache of one repository; some 150 bytes each. */
@@ -58,10 +57,7 @@ export class DigestCache {
   readonly #maxEntries: number;
   readonly #now: () => number;
   readonly #table: DigestTable;
-  readonly #known = new Map<string, StoredFile>();
-  /** What the inode was when nothing was known of its object. */
-  readonly #unknown = new Map<string, Buffer>();
-  readonly #used = new Set<number>();
+  readonly #used: Uint8Array;
   readonly #added = new Map<string, AddedEntry>();
 
   constructor(file: string, { maxEntries = MAX_ENTRIES, now = Date.now }: DigestCacheOptions = {}) {
@@ -69,29 +65,25 @@ export class DigestCache {
     this.#maxEntries = maxEntries;
     this.#now = now;
     this.#table = readTable(file);
+    this.#used = new Uint8Array(this.#table.count);
   }
 
-  /** What is known of an object, whose file is at `pathOf(checksum)`. Whoever learns nothing and reads it calls `add`. */
-  find(checksum: string, pathOf: (checksum: string) => string): StoredFile | undefined {
-    const known = this.#known.get(checksum);
-    if (known !== undefined || this.#unknown.has(checksum)) return known;
-    const stamp = inodeStamp(pathOf(checksum) as ByteString);
-    if (stamp === undefined) return undefined;
-    const index = this.#table.find(checksum, stamp);
-    if (index === undefined) {
-      this.#unknown.set(checksum, Buffer.from(stamp));
-      return undefined;
-    }
-    const file = this.#table.fileAt(index);
-    this.#used.add(index);
-    this.#known.set(checksum, file);
-    return file;
+  /** The stamp that an object's inode had when it was read; undefined for one of which nothing is known. */
+  stampOf(checksum: string): Uint8Array | undefined {
+    const index = this.#table.find(checksum);
+    return index === undefined ? undefined : this.#table.stampAt(index);
   }
 
-  /** Keeps what was read of an object after `find`, if its inode has stayed what it was. */
-  add(checksum: string, pathOf: (checksum: string) => string, file: StoredFile): void {
-    const stamp = this.#unknown.get(checksum);
-    if (stamp === undefined || inodeStamp(pathOf(checksum) as ByteString)?.equals(stamp) !== true) return;
+  /** What is known of an object, whose inode has that stamp still. */
+  file(checksum: string): StoredFile {
+    const index = this.#table.find(checksum);
+    if (index === undefined) throw new Error(`nothing is known of object ${checksum}`);
+    this.#used[index] = 1;
+    return this.#table.fileAt(index);
+  }
+
+  /** Keeps what was read of an object, whose inode had that stamp before and afterwards. */
+  add(checksum: string, stamp: Uint8Array, file: StoredFile): void {
     if (changedAt(stamp) > this.#now() - SETTLED_AFTER_MS) return;
     this.#added.set(checksum, { checksum, stamp, file });
   }

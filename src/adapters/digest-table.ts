@@ -16,7 +16,7 @@ const TRAILER_BYTES = 32;
 /** Of an entry, in bytes from its start. */
 const ENTRY = {
   CHECKSUM: 0,
-  /** Of the object's inode when it was read, see inodeStamp. */
+  /** Of the object's inode when it was read, see InodeStatus. */
   STAMP: 32,
   DIGEST: 80,
   MODE: 112,
@@ -41,7 +41,8 @@ const BUCKETS = 0x10000;
 export interface AddedEntry {
   /** 64 hex digits. */
   readonly checksum: string;
-  readonly stamp: Buffer;
+  /** Of the object's inode when it was read, see InodeStatus. */
+  readonly stamp: Uint8Array;
   readonly file: StoredFile;
 }
 
@@ -84,24 +85,26 @@ export class DigestTable {
     this.lastRun = lastRun;
   }
 
-  /** The entry of an object whose inode is still what it was. */
-  find(checksum: string, stamp: Buffer): number | undefined {
+  /** The entry of an object. */
+  find(checksum: string): number | undefined {
     this.#scratch.write(checksum, 'hex');
     const bucket = this.#scratch.readUInt16BE(0);
     const end = this.#buckets[bucket + 1] as number;
     for (let index = this.#buckets[bucket] as number; index < end; index++) {
-      const at = this.#entry(index);
-      if (this.#bytes.compare(this.#scratch, 0, CHECKSUM_BYTES, at, at + CHECKSUM_BYTES) !== 0) continue;
-      const same = this.#bytes.compare(
-        stamp,
-        0,
-        STAMP_BYTES,
-        at + ENTRY.STAMP,
-        at + ENTRY.STAMP + STAMP_BYTES,
-      );
-      return same === 0 ? index : undefined;
+      if (this.#compare(this.#scratch, index) === 0) return index;
     }
     return undefined;
+  }
+
+  #compare(checksum: Buffer, index: number): number {
+    const at = this.#entry(index);
+    return checksum.compare(this.#bytes, at, at + CHECKSUM_BYTES, 0, CHECKSUM_BYTES);
+  }
+
+  /** See AddedEntry. */
+  stampAt(index: number): Uint8Array {
+    const at = this.#entry(index) + ENTRY.STAMP;
+    return this.#bytes.subarray(at, at + STAMP_BYTES);
   }
 
   fileAt(index: number): StoredFile {
@@ -140,39 +143,59 @@ export class DigestTable {
   }
 
   /**
-   * The file with `added` beside the entries of this table. Of more than `max` those stay that were asked for last; the
-   * `used` ones are of this run.
+   * The file with `added` beside the entries of this table, whose numbers `used` counts by. Of more than `max` those stay
+   * that were asked for last; the used ones are of this run.
    */
-  encode(added: readonly AddedEntry[], used: ReadonlySet<number>, max: number): Buffer {
+  encode(added: readonly AddedEntry[], used: Uint8Array, max: number): Buffer {
     const run = this.lastRun + 1;
-    const replaced = new Set(added.map(({ checksum }) => checksum));
-    const old: { at: number; run: number }[] = [];
-    for (let index = 0; index < this.count; index++) {
-      const at = this.#entry(index);
-      if (replaced.has(this.#bytes.toString('hex', at, at + CHECKSUM_BYTES))) continue;
-      old.push({ at, run: used.has(index) ? run : this.#bytes.readUInt32LE(at + ENTRY.RUN) });
-    }
-    const room = Math.max(0, max - added.length);
-    const kept = old.length <= room ? old : old.sort((a, b) => b.run - a.run).slice(0, room);
+    const fresh = [...added].slice(0, max).sort((a, b) => (a.checksum < b.checksum ? -1 : 1));
+    const kept = this.#kept(added, used, max - fresh.length);
+    const count = kept.length + fresh.length;
+    const entries = Buffer.alloc(HEAD_BYTES + count * ENTRY.BYTES);
+    MAGIC.copy(entries);
+    entries.writeUInt32LE(count, MAGIC.length);
     const parts = new Parts();
-    const entries = [
-      ...kept.map(({ at, run: last }) => this.#moved(at, last, parts)),
-      ...added.slice(0, max).map((entry) => encodeEntry(entry, run, parts)),
-    ].sort(Buffer.compare);
-    const head = Buffer.alloc(HEAD_BYTES);
-    MAGIC.copy(head);
-    head.writeUInt32LE(entries.length, MAGIC.length);
-    const body = Buffer.concat([head, ...entries, ...parts.all]);
+    const moved = new Map<number, number>();
+    let at = HEAD_BYTES;
+    let next = 0;
+    const moveUpTo = (checksum: Buffer | undefined) => {
+      for (; next < kept.length; next++, at += ENTRY.BYTES) {
+        const index = kept[next] as number;
+        if (checksum !== undefined && this.#compare(checksum, index) < 0) return;
+        this.#bytes.copy(entries, at, this.#entry(index), this.#entry(index) + ENTRY.BYTES);
+        if (used[index]) entries.writeUInt32LE(run, at + ENTRY.RUN);
+        const part = entries.readUInt32LE(at + ENTRY.PART);
+        const place =
+          moved.get(part) ?? parts.place(this.#part(part, entries.readUInt32LE(at + ENTRY.PART_BYTES)));
+        moved.set(part, place);
+        entries.writeUInt32LE(place, at + ENTRY.PART);
+      }
+    };
+    for (const entry of fresh) {
+      const bytes = encodeEntry(entry, run, parts);
+      moveUpTo(bytes);
+      bytes.copy(entries, at);
+      at += ENTRY.BYTES;
+    }
+    moveUpTo(undefined);
+    const body = Buffer.concat([entries, ...parts.all]);
     return Buffer.concat([body, nodeHasher.sha256(body)]);
   }
 
-  #moved(at: number, run: number, parts: Parts): Buffer {
-    const entry = Buffer.from(this.#bytes.subarray(at, at + ENTRY.BYTES));
-    const part = this.#partsAt + entry.readUInt32LE(ENTRY.PART);
-    const end = part + entry.readUInt32LE(ENTRY.PART_BYTES);
-    entry.writeUInt32LE(parts.place(this.#bytes.subarray(part, end)), ENTRY.PART);
-    entry.writeUInt32LE(run, ENTRY.RUN);
-    return entry;
+  /** The entries of this table that stay, in order: none that is replaced, and of too many those that were used last. */
+  #kept(added: readonly AddedEntry[], used: Uint8Array, room: number): number[] {
+    const replaced = new Set(added.map(({ checksum }) => this.find(checksum)));
+    const kept: number[] = [];
+    for (let index = 0; index < this.count; index++) if (!replaced.has(index)) kept.push(index);
+    if (kept.length <= room) return kept;
+    const lastRun = (index: number) =>
+      used[index] ? this.lastRun + 1 : this.#bytes.readUInt32LE(this.#entry(index) + ENTRY.RUN);
+    const byRun = kept.sort((a, b) => lastRun(b) - lastRun(a)).slice(0, room);
+    return byRun.sort((a, b) => a - b);
+  }
+
+  #part(start: number, length: number): Buffer {
+    return this.#bytes.subarray(this.#partsAt + start, this.#partsAt + start + length);
   }
 }
 
@@ -199,7 +222,7 @@ function encodeEntry({ checksum, stamp, file }: AddedEntry, run: number, parts: 
   const entry = Buffer.alloc(ENTRY.BYTES);
   const part = encodePart(file);
   entry.write(checksum, ENTRY.CHECKSUM, 'hex');
-  stamp.copy(entry, ENTRY.STAMP);
+  entry.set(stamp, ENTRY.STAMP);
   if (file.digest !== undefined) entry.set(file.digest, ENTRY.DIGEST);
   entry.writeUInt32LE(file.mode, ENTRY.MODE);
   entry.writeUInt32LE(file.uid, ENTRY.UID);

@@ -12,12 +12,16 @@ import { fileURLToPath } from 'node:url';
 import { roundUp } from '../formats/bytes.ts';
 import type { ByteString } from '../formats/encoding.ts';
 import { merkleTreeBytes, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
+import { STAMP_BYTES } from './inode-status.ts';
 import { type Library, loadLibrary, type Pointer } from './libc.ts';
 import { cString } from './syscalls.ts';
 import type { MerkleTree } from './verity.ts';
 
-/** Of the head, in words. */
-const HEAD = { PUBLISHED: 0, IDLE: 2, BYTES: 64 } as const;
+/** Of the head, in words; then the metadata object that was read last, and the slots. */
+const HEAD = { PUBLISHED: 0, IDLE: 2 } as const;
+const METADATA_AT = 64;
+const METADATA_BYTES = 64 * 1024;
+const SLOTS_AT = METADATA_AT + METADATA_BYTES;
 
 /** Of a slot, in bytes from its start. */
 const SLOT = {
@@ -34,20 +38,20 @@ const SLOT = {
   TARGET_BYTES: 38,
   DIGEST: 40,
   DIGEST_BYTES: 104,
-  NAME: 108,
+  STAMPING: 106,
+  STAMP: 108,
+  NAME: 156,
   /** Attributes, then the target of a link. */
   VARIABLE: 392,
   BYTES: 768,
 } as const;
 
 const STATES = { PENDING: 0, DONE: 1 } as const;
-const FLAGS = { TARGET: 1, TREE: 2 } as const;
+const FLAGS = { TARGET: 1, TREE: 2, STAMP: 4, UNCHANGED: 8 } as const;
+const STAMPING = { NONE: 0, TAKE: 1, COMPARE: 2 } as const;
 const TREE_UNIT = 32;
 /** A root hash has the room of the longest one. */
 const TREE_HEAD_BYTES = 64;
-
-/** What a name may have, without the NUL behind it: a job with a longer one cannot be published. */
-export const MAX_JOB_NAME_BYTES = SLOT.VARIABLE - SLOT.NAME - 1;
 
 const JOBS_PER_WAKE = 16;
 
@@ -95,7 +99,15 @@ export interface ReadFile {
   readonly target: ByteString | undefined;
   readonly digest: Uint8Array | undefined;
   readonly tree: MerkleTree | undefined;
+  /** Of an object for which it was asked, unless it has changed while it was read. */
+  readonly stamp: Uint8Array | undefined;
 }
+
+/**
+ * Of the stamp of an object's inode (see InodeStatus): `take` it as well, or compare it with that one first, and read the
+ * object only if it has another.
+ */
+export type ObjectStamp = 'take' | Uint8Array;
 
 const LIBRARY = new URL('file-reader.so', import.meta.url);
 
@@ -105,6 +117,7 @@ const PROTOTYPES = {
   start: 'void reader_start(void *reader, int threads)',
   wake: 'void reader_wake(void *reader)',
   finish: 'void reader_finish(void *reader, uint32_t job)',
+  metadata: 'int32_t reader_metadata(void *reader, const char *checksum, const char *type)',
   close: 'void reader_close(void *reader)',
 } as const;
 
@@ -122,6 +135,10 @@ function open(library: URL): Reader | undefined {
 
 export class FileRing {
   readonly slots: number;
+  /** What a job may have: a longer one cannot be published. */
+  readonly maxJobBytes: number;
+  /** Where it is written: a stamp, if it begins with one, has its own place just before the name. */
+  readonly #jobAt: number;
   readonly #reader: Reader;
   readonly #handle: Pointer;
   readonly #words: Int32Array;
@@ -145,15 +162,18 @@ export class FileRing {
     ) as Pointer;
     const memory = handle === null ? null : (reader.functions.memory(handle, slots, treeBytes) as Pointer);
     if (handle === null || memory === null) return undefined;
-    const ring = reader.view(memory, HEAD.BYTES + slots * SLOT.BYTES + treeBytes);
-    return new FileRing(reader, handle, slots, ring);
+    const ring = reader.view(memory, SLOTS_AT + slots * SLOT.BYTES + treeBytes);
+    return new FileRing(reader, handle, slots, source === 'stamped' ? SLOT.STAMP : SLOT.NAME, ring);
   }
 
-  private constructor(reader: Reader, handle: Pointer, slots: number, memory: ArrayBuffer) {
+  private constructor(reader: Reader, handle: Pointer, slots: number, jobAt: number, memory: ArrayBuffer) {
     this.slots = slots;
+    this.#jobAt = jobAt;
+    // A NUL is behind it.
+    this.maxJobBytes = SLOT.VARIABLE - jobAt - 1;
     this.#reader = reader;
     this.#handle = handle;
-    this.#words = new Int32Array(memory, 0, (HEAD.BYTES + slots * SLOT.BYTES) / 4);
+    this.#words = new Int32Array(memory, 0, (SLOTS_AT + slots * SLOT.BYTES) / 4);
     this.#shorts = new Uint16Array(memory, 0, this.#words.length * 2);
     this.#longs = new BigUint64Array(memory, 0, this.#words.length / 2);
     this.#bytes = Buffer.from(memory);
@@ -171,11 +191,13 @@ export class FileRing {
   }
 
   /** Returns the job's number. Its slot must be free: at most `slots` jobs are published and not yet taken by `result`. */
-  publish(name: ByteString): number {
+  publish(name: ByteString, stamp?: ObjectStamp): number {
     const job = Atomics.load(this.#words, HEAD.PUBLISHED);
     const slot = this.#slot(job);
-    this.#bytes.write(name, slot + SLOT.NAME, 'latin1');
-    this.#bytes[slot + SLOT.NAME + name.length] = 0;
+    this.#bytes.write(name, slot + this.#jobAt, 'latin1');
+    this.#bytes[slot + this.#jobAt + name.length] = 0;
+    this.#shorts[(slot + SLOT.STAMPING) / 2] = stampingOf(stamp);
+    if (stamp instanceof Uint8Array) this.#plain.set(stamp, slot + SLOT.STAMP);
     Atomics.store(this.#words, slot / 4, STATES.PENDING);
     Atomics.store(this.#words, HEAD.PUBLISHED, job + 1);
     // To wake a thread takes as long as a small file; `finish` wakes them for the last ones.
@@ -192,26 +214,38 @@ export class FileRing {
     }
   }
 
-  /** Of a job that is finished; undefined when it has failed. The slot is free afterwards. */
-  result(job: number): ReadFile | undefined {
+  /**
+   * Of a job that is finished: `unchanged` for an object that has the stamp it was expected to have, undefined when the job
+   * has failed. The slot is free afterwards.
+   */
+  result(job: number): ReadFile | 'unchanged' | undefined {
     const slot = this.#slot(job);
     if (Atomics.load(this.#words, slot / 4) !== STATES.DONE) return undefined;
-    const word = (field: number) => (this.#words[(slot + field) / 4] as number) >>> 0;
-    const short = (field: number) => this.#shorts[(slot + field) / 2] as number;
-    const flags = word(SLOT.FLAGS);
-    const attributesBytes = short(SLOT.ATTRIBUTES_BYTES);
-    const digestBytes = short(SLOT.DIGEST_BYTES);
+    const flags = this.#word(slot + SLOT.FLAGS);
+    if (flags & FLAGS.UNCHANGED) return 'unchanged';
+    const attributesBytes = this.#short(slot + SLOT.ATTRIBUTES_BYTES);
+    const digestBytes = this.#short(slot + SLOT.DIGEST_BYTES);
     const target = slot + SLOT.VARIABLE + attributesBytes;
     return {
-      mode: word(SLOT.MODE),
-      uid: word(SLOT.UID),
-      gid: word(SLOT.GID),
+      mode: this.#word(slot + SLOT.MODE),
+      uid: this.#word(slot + SLOT.UID),
+      gid: this.#word(slot + SLOT.GID),
       size: Number(this.#longs[(slot + SLOT.SIZE) / 8]),
       attributes: this.#text(slot + SLOT.VARIABLE, attributesBytes),
-      target: flags & FLAGS.TARGET ? this.#text(target, short(SLOT.TARGET_BYTES)) : undefined,
+      target: flags & FLAGS.TARGET ? this.#text(target, this.#short(slot + SLOT.TARGET_BYTES)) : undefined,
       digest: digestBytes > 0 ? this.#copy(slot + SLOT.DIGEST, digestBytes) : undefined,
-      tree: flags & FLAGS.TREE ? this.#tree(word(SLOT.TREE), word(SLOT.TREE_BYTES), digestBytes) : undefined,
+      tree: flags & FLAGS.TREE ? this.#tree(slot, digestBytes) : undefined,
+      stamp: flags & FLAGS.STAMP ? this.#copy(slot + SLOT.STAMP, STAMP_BYTES) : undefined,
     };
+  }
+
+  /**
+   * A metadata object of the folder, `dirtree` or `dirmeta`, whose SHA-256 is that checksum; undefined for one that the
+   * caller has to look at himself. Read by the calling thread: a third of what the calls one by one take.
+   */
+  metadata(checksum: string, type: string): Uint8Array | undefined {
+    const size = this.#reader.functions.metadata(this.#handle, checksum, type) as number;
+    return size < 0 ? undefined : this.#copy(METADATA_AT, size);
   }
 
   /** Ends the threads. The memory stays: trees are views of it. */
@@ -220,7 +254,7 @@ export class FileRing {
   }
 
   #slot(job: number): number {
-    return HEAD.BYTES + (job % this.slots) * SLOT.BYTES;
+    return SLOTS_AT + (job % this.slots) * SLOT.BYTES;
   }
 
   #text(start: number, length: number): ByteString {
@@ -232,12 +266,25 @@ export class FileRing {
   }
 
   /** Not copied: the memory of trees is never used twice. */
-  #tree(unit: number, size: number, hashBytes: number): MerkleTree {
-    const at = HEAD.BYTES + this.slots * SLOT.BYTES + unit * TREE_UNIT;
+  #tree(slot: number, hashBytes: number): MerkleTree {
+    const at = SLOTS_AT + this.slots * SLOT.BYTES + this.#word(slot + SLOT.TREE) * TREE_UNIT;
     const blocks = at + TREE_HEAD_BYTES;
     return {
       rootHash: this.#bytes.subarray(at, at + hashBytes),
-      blocks: this.#bytes.subarray(blocks, blocks + size),
+      blocks: this.#bytes.subarray(blocks, blocks + this.#word(slot + SLOT.TREE_BYTES)),
     };
   }
+
+  #word(at: number): number {
+    return (this.#words[at / 4] as number) >>> 0;
+  }
+
+  #short(at: number): number {
+    return this.#shorts[at / 2] as number;
+  }
+}
+
+function stampingOf(stamp: ObjectStamp | undefined): number {
+  if (stamp === undefined) return STAMPING.NONE;
+  return stamp === 'take' ? STAMPING.TAKE : STAMPING.COMPARE;
 }

@@ -24,7 +24,10 @@ export interface InodeStatus {
   readonly size: number;
   readonly mtimeSec: bigint;
   readonly mtimeNsec: number;
-  /** See inodeStamp. */
+  /**
+   * What tells an inode and its state from every other: device, number, size, mtime and ctime, as statx(2) has them; the
+   * ctime changes with every change of content, owner, mode or xattrs.
+   */
   readonly stamp: ByteString;
 }
 
@@ -48,7 +51,7 @@ export function inodeStatus(place: ByteString | number, name: string): InodeStat
     mtimeSec: buffer.readBigInt64LE(0x70),
     mtimeNsec: buffer.readUInt32LE(0x78),
     rdev: ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0,
-    stamp: takeStamp().toString('latin1') as ByteString,
+    stamp: stampText(),
   };
 }
 
@@ -63,26 +66,16 @@ export const STAMP_BYTES = 48;
 const stamp = Buffer.alloc(STAMP_BYTES);
 const CTIME = 36;
 
-/**
- * What tells an inode and its state from every other: device, number, size, mtime and ctime, as statx(2) has them;
- * the ctime changes with every change of content, owner, mode or xattrs. The memory is used again by the next call.
- * undefined when nothing is there, or nothing that one may look at.
- */
-export function inodeStamp(path: ByteString): Buffer | undefined {
-  const result = statx(AT_FDCWD, cString(path), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
-  if (Number(result) < 0) return undefined;
-  return takeStamp();
-}
-
-function takeStamp(): Buffer {
+function stampText(): ByteString {
   buffer.copy(stamp, 0, 0x88, 0x90); // device
   buffer.copy(stamp, 8, 0x20, 0x30); // inode number, size
   buffer.copy(stamp, 24, 0x70, 0x7c); // mtime: s64 seconds, u32 nanoseconds
   buffer.copy(stamp, CTIME, 0x60, 0x6c);
-  return stamp;
+  return stamp.toString('latin1') as ByteString;
 }
 
 /** The ctime in a stamp, in milliseconds since 1970. */
-export function changedAt(inode: Buffer): number {
-  return Number(inode.readBigInt64LE(CTIME)) * 1000 + Math.floor(inode.readUInt32LE(CTIME + 8) / 1_000_000);
+export function changedAt(inode: Uint8Array): number {
+  const ctime = new DataView(inode.buffer, inode.byteOffset + CTIME);
+  return Number(ctime.getBigInt64(0, true)) * 1000 + Math.floor(ctime.getUint32(8, true) / 1_000_000);
 }

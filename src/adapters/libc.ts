@@ -24,7 +24,7 @@ function load(): NonNullable<typeof loaded> {
 /** Of memory that is C's; null for none. */
 export type Pointer = { readonly koffiPointer: never } | null;
 
-type Argument = number | bigint | Uint8Array | Pointer;
+type Argument = number | bigint | string | Uint8Array | Pointer;
 
 /**
  * The function of this prototype, in koffi's notation. A Uint8Array is passed as a pointer to its bytes; what the

@@ -16,6 +16,7 @@ import { MAX_COMMIT_BYTES } from '../formats/ostree-objects.ts';
 import type { ObjectSource } from '../formats/ostree-tree.ts';
 import { MAX_METADATA_BYTES } from '../formats/ostree-tree-objects.ts';
 import type { DigestCache } from './digest-cache.ts';
+import type { ReadFile } from './file-ring.ts';
 import { fileError, isMissing, readBoundedIfExists } from './files.ts';
 import { type Digests, ObjectFileReader, type RepoMode, type StoredFile } from './object-file.ts';
 import { ReadAhead, spareThreads } from './read-ahead.ts';
@@ -28,7 +29,7 @@ export interface StoreOptions {
   readonly algorithm?: VerityAlgorithm | undefined;
   /** Files come with their Merkle trees. */
   readonly keepTrees?: boolean;
-  /** Knows what was read of objects before; asked for the objects of the repository itself, not of its parents. */
+  /** Knows what was read of objects before; of announced ones, in the repository itself and not in its parents. */
   readonly cache?: DigestCache | undefined;
   /** Threads that read announced files; as many as there are cores to spare when absent. */
   readonly threads?: number;
@@ -36,6 +37,8 @@ export interface StoreOptions {
   readonly slots?: number;
   /** Room for Merkle trees of announced files, see FileRing. */
   readonly treeBytes?: number;
+  /** See ReadAheadOptions. */
+  readonly library?: URL;
 }
 
 export interface ObjectStore extends ObjectSource {
@@ -115,7 +118,6 @@ class Store implements ObjectStore {
   readonly parent: ObjectStore | undefined;
   readonly #reader: ObjectFileReader;
   readonly #options: StoreOptions;
-  readonly #filePathOf = (checksum: string) => this.#objectPath(checksum, this.#fileType());
   #readAhead: ReadAhead<StoredFile> | undefined;
 
   constructor(
@@ -162,6 +164,9 @@ class Store implements ObjectStore {
   }
 
   #metadata(checksum: string, type: string, elsewhere: () => Uint8Array | undefined): Uint8Array {
+    this.#readAhead ??= this.#startReadAhead();
+    const read = this.#readAhead.metadata(checksum, type);
+    if (read !== undefined) return read;
     const bytes = readBoundedIfExists(this.#objectPath(checksum, type), MAX_METADATA_BYTES);
     if (bytes !== undefined) return requireChecksum(bytes, checksum, type);
     const other = elsewhere();
@@ -186,9 +191,10 @@ class Store implements ObjectStore {
   }
 
   announce(checksum: string): void {
-    if (this.#known(checksum) !== undefined) return;
+    const { cache } = this.#options;
+    const stamp = cache && (cache.stampOf(checksum) ?? 'take');
     this.#readAhead ??= this.#startReadAhead();
-    this.#readAhead.announce(checksum as ByteString);
+    this.#readAhead.announce(checksum as ByteString, stamp);
   }
 
   #startReadAhead(): ReadAhead<StoredFile> {
@@ -203,21 +209,21 @@ class Store implements ObjectStore {
       keepTrees,
       treeBytes,
       threads: this.#options.threads ?? spareThreads(),
-      finished: (checksum, file) => this.#reader.fromRing(file, `object ${checksum}.${this.#fileType()}`),
+      ...(this.#options.library && { library: this.#options.library }),
+      finished: (checksum, file) => this.#finished(checksum, file),
+      unchanged: (checksum) => (this.#options.cache as DigestCache).file(checksum),
       read: (checksum) => this.#read(checksum),
     });
   }
 
-  file(checksum: string): StoredFile {
-    const known = this.#known(checksum);
-    if (known !== undefined) return known;
-    const file = this.#readAhead?.file(checksum as ByteString) ?? this.#read(checksum);
-    this.#options.cache?.add(checksum, this.#filePathOf, file);
+  #finished(checksum: ByteString, read: ReadFile): StoredFile {
+    const file = this.#reader.fromRing(read, `object ${checksum}.${this.#fileType()}`);
+    if (read.stamp !== undefined) this.#options.cache?.add(checksum, read.stamp, file);
     return file;
   }
 
-  #known(checksum: string): StoredFile | undefined {
-    return this.#options.cache?.find(checksum, this.#filePathOf);
+  file(checksum: string): StoredFile {
+    return this.#readAhead?.file(checksum as ByteString) ?? this.#read(checksum);
   }
 
   release(): void {

@@ -6,7 +6,7 @@
 
 import { availableParallelism } from 'node:os';
 import type { ByteString } from '../formats/encoding.ts';
-import { FileRing, type FileRingOptions, MAX_JOB_NAME_BYTES, type ReadFile } from './file-ring.ts';
+import { FileRing, type FileRingOptions, type ObjectStamp, type ReadFile } from './file-ring.ts';
 
 /** As many threads as there are cores, or as are asked for, besides the one that runs this. */
 export function spareThreads(wanted = availableParallelism()): number {
@@ -17,6 +17,8 @@ export interface ReadAheadOptions<File> extends FileRingOptions {
   readonly threads: number;
   /** What was read, as the caller wants it. */
   finished(name: ByteString, file: ReadFile): File;
+  /** Of a file that was announced with the stamp that it still has. */
+  unchanged?(name: ByteString): File;
   /** Reads a file that was not announced, or could not be read; throws when something is wrong. */
   read(name: ByteString): File;
   /** Where the library of the threads is, if not beside the program. */
@@ -38,14 +40,14 @@ export class ReadAhead<File> {
   constructor(options: ReadAheadOptions<File>) {
     this.#options = options;
     this.#ring = FileRing.open(options, options.library);
-    this.#ring?.start(options.threads);
   }
 
-  announce(name: ByteString): void {
+  announce(name: ByteString, stamp?: ObjectStamp): void {
     const ring = this.#ring;
-    if (ring === undefined || name.length > MAX_JOB_NAME_BYTES || this.#files.has(name)) return;
+    if (ring === undefined || name.length > ring.maxJobBytes || this.#files.has(name)) return;
+    if (this.#end === 0) ring.start(this.#options.threads);
     if (this.#end - this.#first === ring.slots) this.#emptySlot(ring);
-    const job = ring.publish(name);
+    const job = ring.publish(name, stamp);
     this.#names[job % ring.slots] = name;
     this.#files.set(name, job);
     this.#end = job + 1;
@@ -60,6 +62,11 @@ export class ReadAhead<File> {
     }
   }
 
+  /** See FileRing. */
+  metadata(checksum: string, type: string): Uint8Array | undefined {
+    return this.#ring?.metadata(checksum, type);
+  }
+
   /** Ends the threads. What is asked for afterwards is read again. */
   close(): void {
     this.#ring?.close();
@@ -72,6 +79,7 @@ export class ReadAhead<File> {
     ring.finish(job);
     const file = ring.result(job);
     const name = this.#names[job % ring.slots] as ByteString;
-    this.#files.set(name, file && this.#options.finished(name, file));
+    const { finished, unchanged } = this.#options;
+    this.#files.set(name, file === 'unchanged' ? unchanged?.(name) : file && finished(name, file));
   }
 }

@@ -13,11 +13,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DigestCache } from '../../src/adapters/digest-cache.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { buildImage } from '../../src/adapters/image.ts';
+import { inodeStatus } from '../../src/adapters/inode-status.ts';
 import { openObjectStore } from '../../src/adapters/object-store.ts';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { ascii, hex, utf8 } from '../../src/formats/encoding.ts';
@@ -25,6 +27,7 @@ import { SealrootError } from '../../src/formats/errors.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 import { encode } from '../../src/formats/gvariant.ts';
 import { S_IFREG } from '../../src/formats/tree.ts';
+import { compileFileReader } from '../../tools/bundle.ts';
 
 const VECTORS = path.join(import.meta.dirname, '../vectors/upstream-signed');
 const ONE = '76a7b26144caf4962f108093326dd79506af8deab4e887e425865a00949027fb';
@@ -200,33 +203,45 @@ describe('ObjectStore', () => {
 });
 
 describe('ObjectStore with a cache', () => {
+  let library: URL;
+  let libraryFolder = '';
+  beforeAll(async () => {
+    libraryFolder = mkdtempSync(path.join(tmpdir(), 'sealroot-reader-'));
+    library = pathToFileURL(await compileFileReader(libraryFolder));
+  });
+  afterAll(() => rmSync(libraryFolder, { recursive: true }));
+
   /** Long after the repository was copied. */
   const open = () => new DigestCache(path.join(folder, 'cache'), { now: () => Date.now() + 3000 });
 
+  function announced(cache: DigestCache, from = repo) {
+    const store = openObjectStore(from, { cache, library });
+    store.announce(HELLO);
+    try {
+      return store.file(HELLO);
+    } finally {
+      store.release();
+    }
+  }
+
   it('reads an object once, and again when it is another file', () => {
     const first = open();
-    const read = openObjectStore(repo, { cache: first }).file(HELLO);
+    const read = announced(first);
     expect(first.save()).toBeUndefined();
     // What it says from now on can only be what it has kept.
     writeFileSync(objectFile(HELLO, 'filez'), 'not deflated');
-    const cached = open();
-    expect(() => openObjectStore(repo, { cache: cached }).file(HELLO)).toThrow('cannot read');
+    expect(() => announced(open())).toThrow('cannot read');
     cpSync(path.join(VECTORS, 'repo'), repo, { recursive: true });
-    const other = open();
-    const store = openObjectStore(repo, { cache: other });
-    store.announce(HELLO);
-    expect(store.file(HELLO)).toEqual(read);
+    expect(announced(open())).toEqual(read);
   });
 
   it('takes the word of the cache for an object whose inode has not changed', () => {
     const cache = open();
-    expect(cache.find(HELLO, () => objectFile(HELLO, 'filez'))).toBeUndefined();
+    const file = objectFile(HELLO, 'filez');
     const made = { mode: S_IFREG, uid: 7, gid: 8, size: 9, xattrs: new Map(), digest: new Uint8Array(32) };
-    cache.add(HELLO, () => objectFile(HELLO, 'filez'), made);
+    cache.add(HELLO, Buffer.from(inodeStatus(pathBytes(file), file).stamp, 'latin1'), made);
     expect(cache.save()).toBeUndefined();
-    const store = openObjectStore(repo, { cache: open() });
-    store.announce(HELLO);
-    const { digest, ...rest } = store.file(HELLO);
+    const { digest, ...rest } = announced(open());
     expect({ ...rest, digest: hex(digest ?? new Uint8Array()) }).toEqual({
       ...made,
       digest: '00'.repeat(32),
@@ -238,7 +253,7 @@ describe('ObjectStore with a cache', () => {
     mkdirSync(path.join(child, 'objects'), { recursive: true });
     writeFileSync(path.join(child, 'config'), `[core]\nmode=archive\nparent=${repo}\n`);
     const cache = open();
-    expect(openObjectStore(child, { cache }).file(HELLO).size).toBe(6);
+    expect(announced(cache, child).size).toBe(6);
     expect(cache.save()).toBeUndefined();
     expect(existsSync(path.join(folder, 'cache'))).toBe(false);
   });

@@ -3,10 +3,15 @@ import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
+  truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,10 +20,11 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { digestOfJob, fileJob, scanDirectory } from '../../src/adapters/directory-source.ts';
-import { FileRing, type FileRingOptions } from '../../src/adapters/file-ring.ts';
+import { FileRing, type ObjectStamp } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
+import { inodeStatus } from '../../src/adapters/inode-status.ts';
 import { ObjectFileReader, type RepoMode, type StoredFile } from '../../src/adapters/object-file.ts';
-import { ReadAhead } from '../../src/adapters/read-ahead.ts';
+import { ReadAhead, type ReadAheadOptions } from '../../src/adapters/read-ahead.ts';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { VerityComputer } from '../../src/adapters/verity.ts';
 import { concatBytes } from '../../src/formats/bytes.ts';
@@ -170,7 +176,7 @@ interface Rig {
   direct(checksum: string): StoredFile;
 }
 
-interface RigOptions extends Partial<FileRingOptions> {
+interface RigOptions extends Partial<ReadAheadOptions<StoredFile>> {
   readonly mode?: RepoMode;
   readonly threads?: number;
   readonly withXattrs?: boolean;
@@ -326,6 +332,144 @@ describe('ReadAhead', () => {
     }
     expect(reads).toEqual(names);
     ahead.close();
+  });
+});
+
+describe('the stamp of an object', () => {
+  /** Asks for one object of that mode with that stamp; what was said of it, and whether it was read. */
+  function ask(mode: RepoMode, checksum: ByteString, stamp: ObjectStamp, meanwhile = () => {}) {
+    let said: Uint8Array | 'unchanged' | undefined;
+    const { ahead, reads } = rig({
+      mode,
+      finished: (_, { stamp: found }) => {
+        said = found;
+        return EMPTY;
+      },
+      unchanged: () => {
+        said = 'unchanged';
+        return EMPTY;
+      },
+    });
+    ahead.announce(checksum, stamp);
+    meanwhile();
+    ahead.file(checksum);
+    ahead.close();
+    expect(reads).toEqual([]);
+    return said;
+  }
+
+  function stampOf(file: string): Buffer {
+    return Buffer.from(inodeStatus(pathBytes(file), file).stamp, 'latin1');
+  }
+
+  const EMPTY: StoredFile = { mode: S_IFREG, uid: 0, gid: 0, size: 0, xattrs: new Map() };
+
+  it.each(MODES)('comes with it, and is enough for one that still has it, in mode %s', (mode) => {
+    // Files, and links.
+    for (const checksum of checksums.slice(0, SIZES.length + 2)) {
+      const stamp = stampOf(objectPath(mode, checksum));
+      expect(stamp.equals(ask(mode, checksum, 'take') as Uint8Array)).toBe(true);
+      expect(ask(mode, checksum, stamp)).toBe('unchanged');
+      for (let at = 0; at < stamp.length; at++) {
+        const other = Buffer.from(stamp);
+        other[at] = (other[at] ?? 0) ^ 1;
+        expect(stamp.equals(ask(mode, checksum, other) as Uint8Array), String(at)).toBe(true);
+      }
+    }
+  });
+
+  it('is not compared unless it is asked for', () => {
+    const [first, second] = [checksums[1] as ByteString, ascii('cc'.repeat(32))];
+    const file = objectPath('bare', second);
+    mkdirSync(path.dirname(file), { recursive: true });
+    // Another name of one inode has one stamp, and one slot has both jobs.
+    linkSync(objectPath('bare', first), file);
+    const unchanged: string[] = [];
+    const note = (checksum: string) => {
+      unchanged.push(checksum);
+      return EMPTY;
+    };
+    const { ahead } = rig({ slots: 1, unchanged: note });
+    ahead.announce(first, stampOf(file));
+    ahead.announce(second, 'take');
+    ahead.file(second);
+    ahead.close();
+    rmSync(file);
+    expect(unchanged).toEqual([first]);
+  });
+
+  it('is none for an object that changes while it is read', () => {
+    const checksum = ascii('dd'.repeat(32));
+    const file = objectPath('bare', checksum);
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, '');
+    // Nothing is stored of it, and it is read for long enough.
+    truncateSync(file, 512 * 1024 * 1024);
+    const isOpen = () =>
+      readdirSync('/proc/self/fd').some((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`) === file;
+        } catch {
+          return false; // the one of the folder itself
+        }
+      });
+    const said = ask('bare', checksum, 'take', () => {
+      while (!isOpen());
+      utimesSync(file, 1, 1);
+    });
+    expect(said).toBeUndefined();
+    rmSync(file);
+  });
+});
+
+describe('a metadata object', () => {
+  function ring(): FileRing {
+    const options = { source: 'bare', folder: pathBytes(objectsOf('bare')), digests: 'none' } as const;
+    const rest = { algorithm: 'sha512', slots: 1, keepTrees: false, treeBytes: 0 } as const;
+    return FileRing.open({ ...options, ...rest }, library) as FileRing;
+  }
+
+  function place(checksum: string, type: string): string {
+    const file = path.join(objectsOf('bare'), checksum.slice(0, 2), `${checksum.slice(2)}.${type}`);
+    mkdirSync(path.dirname(file), { recursive: true });
+    rmSync(file, { force: true });
+    return file;
+  }
+
+  function put(bytes: Uint8Array, checksum = hex(nodeHasher.sha256(bytes)), type = 'dirtree'): string {
+    writeFileSync(place(checksum, type), bytes);
+    return checksum;
+  }
+
+  it.each([0, 1, 500, 65536])('of %i bytes is read', (size) => {
+    const reader = ring();
+    const checksum = put(content(size));
+    const first = reader.metadata(checksum, 'dirtree');
+    expect(first && Buffer.compare(first, content(size))).toBe(0);
+    // A copy: the next one leaves it as it is.
+    reader.metadata(put(Buffer.from('another')), 'dirtree');
+    expect(first && Buffer.compare(first, content(size))).toBe(0);
+    reader.close();
+  });
+
+  it('that is large, missing, damaged or none is left to the caller', () => {
+    const reader = ring();
+    expect(reader.metadata(put(content(65537)), 'dirtree')).toBeUndefined();
+    expect(reader.metadata(put(content(9)), 'dirmeta')).toBeUndefined();
+    for (const at of [0, 1, 62, 63]) {
+      const checksum = hex(nodeHasher.sha256(content(10)));
+      const other = checksum.slice(0, at) + (checksum[at] === '0' ? '1' : '0') + checksum.slice(at + 1);
+      expect(reader.metadata(put(content(10), other), 'dirtree'), String(at)).toBeUndefined();
+    }
+    const nothing = hex(nodeHasher.sha256(new Uint8Array()));
+    execFileSync('mkfifo', [place(nothing, 'dirtree')]);
+    const folderName = 'aa'.repeat(32);
+    mkdirSync(place(folderName, 'dirtree'));
+    const names = [nothing, folderName, 'zz'.repeat(32), '', `${MISSING}0`, MISSING.slice(1)];
+    for (const name of names) expect(reader.metadata(name, 'dirtree'), name).toBeUndefined();
+    // As much of a type as there is room for.
+    expect(reader.metadata(put(content(11), undefined, 'x'.repeat(13)), 'x'.repeat(14))).toBeUndefined();
+    reader.close();
   });
 });
 

@@ -27,7 +27,9 @@
 #include <zlib.h>
 
 enum { PENDING, DONE, FAILED };
-enum { HAS_TARGET = 1, HAS_TREE = 2 };
+enum { HAS_TARGET = 1, HAS_TREE = 2, HAS_STAMP = 4, IS_UNCHANGED = 8 };
+/* Of the stamp of an object's inode: nothing; it comes with the object; an object that still has it is not read. */
+enum { NO_STAMP, TAKE_STAMP, COMPARE_STAMP };
 /* What the names of jobs are, see FILE_SOURCES. */
 enum { BARE, BARE_USER, BARE_USER_ONLY, BARE_WITHOUT_XATTRS, ARCHIVE, STAMPED };
 enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
@@ -42,8 +44,11 @@ enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
 #define DEFLATED_BYTES (32 * 1024)
 #define MAX_LEVELS 8
 #define STAMP_BYTES 48
-/* "xx/62 digits.filez" */
-#define OBJECT_PATH_BYTES 72
+/* "xx/62 digits.dirtree" */
+#define OBJECT_PATH_BYTES 80
+#define CHECKSUM_BYTES 32
+/* Of a metadata object that is read here. */
+#define METADATA_BYTES (64 * 1024)
 
 struct head {
     _Atomic uint32_t published, taken, idle, trees_end;
@@ -59,8 +64,10 @@ struct slot {
     uint32_t tree, tree_bytes;
     uint16_t attributes_bytes, target_bytes;
     uint8_t digest[MAX_DIGEST];
-    uint16_t digest_bytes, reserved;
-    char name[284];
+    uint16_t digest_bytes, stamping;
+    /* See InodeStatus in inode-status.ts. */
+    uint8_t stamp[STAMP_BYTES];
+    char name[236];
     /* Attributes, then the target. */
     uint8_t variable[376];
 };
@@ -79,12 +86,14 @@ struct hash {
 struct reader {
     struct head *head;
     struct slot *slots;
+    uint8_t *metadata;
     uint8_t *trees;
     uint64_t tree_bytes;
     uint32_t slot_count;
     uint32_t source, digests;
     bool keep_trees;
-    struct hash hash;
+    /* Of files, and of objects. */
+    struct hash hash, sha256;
     int folder;
     char *prefix;
     /* The calling thread's, then those of the threads. */
@@ -108,12 +117,16 @@ struct worker {
     uint64_t scratch_bytes;
 };
 
-static void hash(struct worker *worker, const void *bytes, size_t size, uint8_t *digest)
+static void hash_with(const struct hash *with, struct worker *worker, const void *bytes, size_t size, uint8_t *digest)
 {
-    const struct hash *with = &worker->reader->hash;
     with->init(worker->context);
     with->update(worker->context, bytes, size);
     with->final(digest, worker->context);
+}
+
+static void hash(struct worker *worker, const void *bytes, size_t size, uint8_t *digest)
+{
+    hash_with(&worker->reader->hash, worker, bytes, size, digest);
 }
 
 struct tree {
@@ -384,24 +397,25 @@ static bool read_link(struct reader *reader, struct slot *slot, const char *obje
     return true;
 }
 
-static bool is_unchanged(int fd, const uint8_t stamp[STAMP_BYTES])
+/* Of a path below `folder`, whose last component is not followed, or with an empty one of `folder` itself. */
+static bool take_stamp(int folder, const char *path, uint8_t stamp[STAMP_BYTES])
 {
     struct statx status;
-    uint8_t now[STAMP_BYTES];
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status) != 0)
+    int flags = *path == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
+    if (statx(folder, path, flags, STATX_BASIC_STATS, &status) != 0)
         return false;
-    memcpy(now, &status.stx_dev_major, 8);
-    memcpy(now + 8, &status.stx_ino, 8);
-    memcpy(now + 16, &status.stx_size, 8);
-    memcpy(now + 24, &status.stx_mtime, 12);
-    memcpy(now + 36, &status.stx_ctime, 12);
-    return memcmp(now, stamp, STAMP_BYTES) == 0;
+    memcpy(stamp, &status.stx_dev_major, 8);
+    memcpy(stamp + 8, &status.stx_ino, 8);
+    memcpy(stamp + 16, &status.stx_size, 8);
+    memcpy(stamp + 24, &status.stx_mtime, 12);
+    memcpy(stamp + 36, &status.stx_ctime, 12);
+    return true;
 }
 
-/* A name that begins with the stamp of its inode: afterwards the file has to be what it was when that was taken. */
-static bool read_stamped(struct worker *worker, struct slot *slot, int fd)
+static bool has_stamp(int folder, const char *path, const uint8_t stamp[STAMP_BYTES])
 {
-    return add_digest(worker, slot, fd) && is_unchanged(fd, (const uint8_t *)slot->name);
+    uint8_t now[STAMP_BYTES];
+    return take_stamp(folder, path, now) && memcmp(now, stamp, STAMP_BYTES) == 0;
 }
 
 static bool read_opened(struct worker *worker, struct slot *slot, int fd)
@@ -412,7 +426,8 @@ static bool read_opened(struct worker *worker, struct slot *slot, int fd)
     note_status(slot, &status);
     switch (worker->reader->source) {
     case STAMPED:
-        return read_stamped(worker, slot, fd);
+        /* It has to be, to the end, what it was when the stamp was taken. */
+        return add_digest(worker, slot, fd) && has_stamp(fd, "", slot->stamp);
     case ARCHIVE:
         return read_archive(worker, slot, fd);
     case BARE_USER:
@@ -428,27 +443,54 @@ static bool read_opened(struct worker *worker, struct slot *slot, int fd)
 
 static bool read_path(struct worker *worker, struct slot *slot)
 {
-    int fd = open(slot->name + STAMP_BYTES, OPEN_FLAGS);
+    int fd = open(slot->name, OPEN_FLAGS);
     bool done = fd >= 0 && read_opened(worker, slot, fd);
     if (fd >= 0)
         close(fd);
     return done;
 }
 
-static bool read_object(struct worker *worker, struct slot *slot)
+/* Where an object is below the folder; false for a name that is no checksum, which could lead anywhere. */
+static bool object_path(char path[OBJECT_PATH_BYTES], const char *checksum, const char *extension)
 {
-    char object[OBJECT_PATH_BYTES];
-    /* A name that is no checksum could lead anywhere. */
-    if (strspn(slot->name, "0123456789abcdef") != 64 || slot->name[64] != '\0')
+    if (strspn(checksum, "0123456789abcdef") != 2 * CHECKSUM_BYTES || checksum[2 * CHECKSUM_BYTES] != '\0')
         return false;
-    const char *extension = worker->reader->source == ARCHIVE ? "filez" : "file";
-    snprintf(object, sizeof(object), "%.2s/%.62s.%s", slot->name, slot->name + 2, extension);
+    return snprintf(path, OBJECT_PATH_BYTES, "%.2s/%s.%s", checksum, checksum + 2, extension) < OBJECT_PATH_BYTES;
+}
+
+static bool read_object_at(struct worker *worker, struct slot *slot, const char *object)
+{
     int fd = openat(worker->reader->folder, object, OPEN_FLAGS);
     if (fd < 0)
         return read_link(worker->reader, slot, object);
     bool done = read_opened(worker, slot, fd);
     close(fd);
     return done;
+}
+
+static bool read_object(struct worker *worker, struct slot *slot)
+{
+    int folder = worker->reader->folder;
+    char object[OBJECT_PATH_BYTES];
+    uint8_t stamp[STAMP_BYTES];
+    if (!object_path(object, slot->name, worker->reader->source == ARCHIVE ? "filez" : "file"))
+        return false;
+    if (slot->stamping == NO_STAMP)
+        return read_object_at(worker, slot, object);
+    if (!take_stamp(folder, object, stamp))
+        return false;
+    if (slot->stamping == COMPARE_STAMP && memcmp(stamp, slot->stamp, STAMP_BYTES) == 0) {
+        slot->flags |= IS_UNCHANGED;
+        return true;
+    }
+    if (!read_object_at(worker, slot, object))
+        return false;
+    /* Of what has changed meanwhile nobody knows which stamp belongs to it. */
+    if (has_stamp(folder, object, stamp)) {
+        memcpy(slot->stamp, stamp, STAMP_BYTES);
+        slot->flags |= HAS_STAMP;
+    }
+    return true;
 }
 
 static void do_job(struct worker *worker, uint32_t job)
@@ -508,6 +550,36 @@ static struct worker *new_worker(struct reader *reader)
     return worker;
 }
 
+static bool is_checksum_of(const uint8_t digest[CHECKSUM_BYTES], const char *checksum)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < CHECKSUM_BYTES; i++)
+        if (checksum[2 * i] != digits[digest[i] >> 4] || checksum[2 * i + 1] != digits[digest[i] & 15])
+            return false;
+    return true;
+}
+
+/*
+ * Reads a metadata object into the memory for those. Its size; -1 for what is missing, long, no regular file, or not of
+ * that checksum, which the caller has to find out himself.
+ */
+int32_t reader_metadata(struct reader *reader, const char *checksum, const char *type)
+{
+    char object[OBJECT_PATH_BYTES];
+    struct stat status;
+    uint8_t digest[CHECKSUM_BYTES], *out = reader->metadata;
+    int fd = object_path(object, checksum, type) ? openat(reader->folder, object, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return -1;
+    bool done = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size <= METADATA_BYTES &&
+                read_exactly(fd, out, status.st_size);
+    close(fd);
+    if (!done)
+        return -1;
+    hash_with(&reader->sha256, reader->workers[0], out, status.st_size, digest);
+    return is_checksum_of(digest, checksum) ? (int32_t)status.st_size : -1;
+}
+
 static bool find_hash(struct hash *out, int algorithm)
 {
     /* node has OpenSSL in it, or is linked with it. */
@@ -540,7 +612,8 @@ struct reader *reader_open(const char *prefix, uint32_t source, uint32_t digests
     pthread_mutex_init(&reader->lock, NULL);
     pthread_cond_init(&reader->work, NULL);
     pthread_cond_init(&reader->done, NULL);
-    bool ready = find_hash(&reader->hash, algorithm) && reader->prefix != NULL && reader->workers[0] != NULL &&
+    bool ready = find_hash(&reader->hash, algorithm) && find_hash(&reader->sha256, FS_VERITY_HASH_ALG_SHA256) &&
+                 reader->prefix != NULL && reader->workers[0] != NULL &&
                  (reader->folder >= 0 || reader->folder == AT_FDCWD);
     return ready ? reader : NULL;
 }
@@ -548,13 +621,14 @@ struct reader *reader_open(const char *prefix, uint32_t source, uint32_t digests
 /* The memory of the ring, which is never given back: results are views of it. NULL when there is none. */
 void *reader_memory(struct reader *reader, uint32_t slot_count, uint64_t tree_bytes)
 {
-    size_t head_bytes = sizeof(struct head) + (size_t)slot_count * sizeof(struct slot);
+    size_t head_bytes = sizeof(struct head) + METADATA_BYTES + (size_t)slot_count * sizeof(struct slot);
     uint8_t *memory = mmap(NULL, head_bytes + tree_bytes, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
     reader->head = (struct head *)memory;
-    reader->slots = (struct slot *)(memory + sizeof(struct head));
+    reader->metadata = memory + sizeof(struct head);
+    reader->slots = (struct slot *)(reader->metadata + METADATA_BYTES);
     reader->trees = memory + head_bytes;
     reader->tree_bytes = tree_bytes;
     reader->slot_count = slot_count;

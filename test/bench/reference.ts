@@ -1,14 +1,16 @@
 /**
  * The reference at boot: Debian forky's ostree-prepare-root with its libraries, as an initramfs would hold them.
- * Debian builds it without ed25519, so that `composefs.enabled=signed` cannot boot with it; it runs with `verity`,
- * which checks the image's fs-verity and no signature.
+ * Debian builds it without ed25519: as it is, it runs with `verity`, which checks the image's fs-verity and no signature,
+ * and for `composefs.enabled=signed` test/oracles/reference-ed25519.c adds what is missing.
  */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { ensureChroot, runIn } from '../../tools/chroots.ts';
+import { ensureChroot, runHere, runIn } from '../../tools/chroots.ts';
 import { type CpioEntry, directory, file } from '../../vm-tests/cpio.ts';
 
 export const REFERENCE_PATH = '/usr/lib/ostree/ostree-prepare-root';
+const ED25519_PATH = '/usr/lib/ostree/ed25519.so';
+const ED25519_SOURCE = path.join(import.meta.dirname, '../oracles/reference-ed25519.c');
 const POLICY_PATH = 'usr/lib/ostree/prepare-root.conf';
 const POLICY = '[composefs]\nenabled=verity\n[sysroot]\nreadonly=true\n';
 
@@ -17,8 +19,11 @@ async function ensureForkyBoot(): Promise<string> {
   return await ensureChroot('forky-boot', { suite: 'forky', packages: ['ostree-boot'] });
 }
 
-/** Everything it needs to run, with the loader's cache that dracut would make; uses `folder`, which must be empty. */
-export async function referenceFiles(folder: string): Promise<CpioEntry[]> {
+/**
+ * Everything it needs to run, with the loader's cache that dracut would make; uses `folder`, which must be empty. It
+ * verifies signatures if `ed25519` says so.
+ */
+export async function referenceFiles(folder: string, { ed25519 = false } = {}): Promise<CpioEntry[]> {
   const forky = await ensureForkyBoot();
   await mkdir(path.join(folder, 'etc'), { recursive: true });
   await writeFile(path.join(folder, 'etc/ld.so.conf'), '/lib/x86_64-linux-gnu\n');
@@ -28,6 +33,11 @@ libraries=$(ldd "$1" | sed -n 's|^[^/]*\\(/[^ ]*\\) (0x[0-9a-f]*)$|\\1|p')
 cp --dereference --parents "$1" $libraries /mnt
 ldconfig -r /mnt`;
   await runIn(forky, ['sh', '-c', script, 'sh', REFERENCE_PATH], { binds: [[folder, '/mnt']] });
+  if (ed25519) {
+    const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-static-libgcc'];
+    await runHere(['gcc', ...flags, '-o', path.join(folder, ED25519_PATH), ED25519_SOURCE]);
+    await writeFile(path.join(folder, 'etc/ld.so.preload'), `${ED25519_PATH}\n`);
+  }
   const entries: CpioEntry[] = [];
   const items = await readdir(folder, { recursive: true, withFileTypes: true });
   const named = items.map((item) => ({

@@ -1,7 +1,7 @@
 /**
  * ostree-prepare-root of Debian forky and ours, side by side over the same disk: the same mounts, the same word to the
- * booted system, the same that can be read and written there. That program checks no signatures, as Debian builds it; what
- * a sealed policy comes to is in the other tests of prepare-root and in vm-tests.
+ * booted system, the same that can be read and written there. That program checks no signatures, as Debian builds it; a
+ * sealed policy is set beside one that does in prepare-root-signed-parity.test.ts and in vm-tests/cases/parity-signed.ts.
  *
  * What we do otherwise on purpose stands at the end.
  */

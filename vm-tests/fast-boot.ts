@@ -17,7 +17,15 @@ const EVENTS = path.join(import.meta.dirname, 'guest/events.sh');
 /** The package busybox-static; a dynamic one would need its libraries in the initramfs. */
 const BUSYBOX = '/bin/busybox';
 /** What a root file system and a composefs over it need. */
-export const ROOT_MODULES = ['virtio_blk', 'ext4', 'loop', 'erofs', 'overlay'];
+export const ROOT_MODULES = [
+  'virtio_pci',
+  'virtio_console',
+  'virtio_blk',
+  'ext4',
+  'loop',
+  'erofs',
+  'overlay',
+];
 
 export const PREPARE_ROOT_PATH = 'usr/lib/sealroot/sealroot-prepare-root';
 export const POLICY_PATH = 'usr/lib/sealroot/prepare-root.conf';

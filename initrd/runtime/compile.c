@@ -1,6 +1,6 @@
 /*
  * Runs on the build machine, with a name: script on standard input -> C source of its stripped bytecode, NAME_bytecode, on
- * standard output. No script, no bytecode.
+ * standard output. No script, no bytecode. All bytecode lies together (runtime.h).
  * It must be made from the same QuickJS sources as the runtime, since the format has no stable version.
  */
 #include <stdio.h>
@@ -49,6 +49,7 @@ int main(int argc, char **argv)
     if (size == 0)
         length = 0;
     printf("#include <stdint.h>\nconst uint32_t %s_bytecode_size = %zu;\n", name, length);
+    printf("__attribute__((section(\"scripts\"))) ");
     printf("const uint8_t %s_bytecode[%zu] = {", name, length ? length : 1);
     for (size_t i = 0; i < length; i++)
         printf("%s%u,", i % 24 ? "" : "\n", bytecode[i]);

@@ -7,11 +7,12 @@
 
 #include "quickjs.h"
 
-/* The scripts (../bundle.ts), compiled. The second may be empty. */
+/* The scripts (../bundle.ts), compiled, in a section of their own. The second may be empty. */
 extern const uint8_t program_bytecode[];
 extern const uint32_t program_bytecode_size;
 extern const uint8_t seldom_bytecode[];
 extern const uint32_t seldom_bytecode_size;
+extern const uint8_t __start_scripts[], __stop_scripts[];
 
 /* An allocator for one short-lived process: size classes over mmap, honouring JS_SetMemoryLimit. */
 extern const JSMallocFunctions slab_functions;

@@ -1,17 +1,13 @@
-/**
- * What is fuzzed, with what it begins from and the laws that hold for whatever comes in. A target may throw
- * SealrootError and nothing else; what it returns says whether the input was accepted.
- */
+/** What is fuzzed, with what it begins from and the laws that hold for whatever comes in. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { nodeHasher as hasher } from '../../src/adapters/hasher.ts';
 import { equalBytes } from '../../src/formats/bytes.ts';
 import { kernelArguments } from '../../src/formats/cmdline.ts';
 import { formatDump } from '../../src/formats/dump.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
-import { hex, toByteString } from '../../src/formats/encoding.ts';
+import { toByteString } from '../../src/formats/encoding.ts';
 import { planImage } from '../../src/formats/erofs-plan.ts';
 import { checkImage, readImage } from '../../src/formats/erofs-read.ts';
 import { emitImage, layoutImage, writeImage } from '../../src/formats/erofs-write.ts';
@@ -32,37 +28,11 @@ import {
 } from '../../src/formats/ostree-tree-objects.ts';
 import { parsePolicy } from '../../src/formats/policy.ts';
 import { S_IFCHR, S_IFMT, validateTree } from '../../src/formats/tree.ts';
-import { decide } from '../../src/formats/verdict.ts';
 import { FIXTURE_DUMP, fixtureImage } from '../formats/image-fixture.ts';
 import { rewriteImage } from '../formats/rewrite-image.ts';
 import { randomDump } from '../oracles/random-dump.ts';
-
-export interface Target {
-  readonly name: string;
-  /** What one run costs in runs of the others: so much less often it runs. */
-  readonly cost: number;
-  readonly corpus: () => Uint8Array[];
-  /** `run` counts from 0. Returns whether the input was accepted. */
-  readonly run: (bytes: Uint8Array, run: number, seed: number) => boolean;
-}
-
-/** A law that does not hold. */
-export class LawBroken extends Error {}
-
-function require(law: boolean, what: string): void {
-  if (!law) throw new LawBroken(what);
-}
-
-/** Whether it is accepted. Throws whatever is no SealrootError. */
-function accepts(action: () => unknown): boolean {
-  try {
-    action();
-    return true;
-  } catch (error) {
-    if (error instanceof SealrootError) return false;
-    throw error;
-  }
-}
+import { accepts, requireLaw, type Target } from './target.ts';
+import { VERDICT } from './verdict-target.ts';
 
 const VECTORS = join(import.meta.dirname, '../vectors/upstream-signed');
 const OBJECTS = join(VECTORS, 'repo/objects');
@@ -125,16 +95,18 @@ const THOROUGH = 8;
 
 const EROFS: Target = {
   name: 'erofs',
-  cost: 1,
   corpus: images,
   run: (bytes, run) => {
     const accepted = accepts(() => readImage(bytes));
     if (run % THOROUGH === 0) {
       const { count } = checkImage(bytes, 10);
-      require((count === 0) === accepted, `image check finds ${count} violations, accepted: ${accepted}`);
+      requireLaw((count === 0) === accepted, `image check finds ${count} violations, accepted: ${accepted}`);
     }
     if (accepted) {
-      require(equalBytes(rewriteImage(bytes), bytes), 'an accepted image is written again with other bytes');
+      requireLaw(
+        equalBytes(rewriteImage(bytes), bytes),
+        'an accepted image is written again with other bytes',
+      );
       accepts(() => writeImage(validateTree(parseDump(toByteString(formatDump(readImage(bytes)))))));
     }
     return accepted;
@@ -143,7 +115,6 @@ const EROFS: Target = {
 
 const DUMP: Target = {
   name: 'dump',
-  cost: 1,
   corpus: dumps,
   run: (bytes, run) => {
     let tree: ReturnType<typeof validateTree> | undefined;
@@ -157,7 +128,7 @@ const DUMP: Target = {
       });
       if (image !== undefined) {
         const { findings } = checkImage(image, 1);
-        require(findings.length === 0, `an image that was written does not pass: ${findings[0]?.code}`);
+        requireLaw(findings.length === 0, `an image that was written does not pass: ${findings[0]?.code}`);
       }
     }
     return accepted;
@@ -176,14 +147,13 @@ const PARSERS: readonly (readonly [parse: Parser, corpus: () => Uint8Array[]])[]
 
 const GVARIANT: Target = {
   name: 'gvariant',
-  cost: 1,
   corpus: () => PARSERS.flatMap(([, corpus]) => corpus()),
   run: (bytes, run) => {
     const [parse] = PARSERS[run % PARSERS.length] as (typeof PARSERS)[number];
     return accepts(() => {
       const written = parse(bytes);
       const same = !(written instanceof Uint8Array) || equalBytes(written, bytes);
-      require(same, 'an accepted object is written again with other bytes');
+      requireLaw(same, 'an accepted object is written again with other bytes');
     });
   },
 };
@@ -203,7 +173,6 @@ const KEYFILES = [
 
 const KEYFILE: Target = {
   name: 'keyfile',
-  cost: 1,
   corpus: () => KEYFILES,
   run: (bytes) =>
     accepts(() => {
@@ -215,14 +184,12 @@ const KEYFILE: Target = {
 
 const POLICY: Target = {
   name: 'policy',
-  cost: 1,
   corpus: () => KEYFILES.slice(1),
   run: (bytes) => accepts(() => parsePolicy(bytes)),
 };
 
 const CMDLINE: Target = {
   name: 'cmdline',
-  cost: 1,
   corpus: () => [
     text('root=LABEL=root rw ostree=/ostree/boot.1/os/0/0 quiet'),
     text('a="b c" "d=e f" =g " h'),
@@ -230,48 +197,19 @@ const CMDLINE: Target = {
   run: (bytes) => {
     const found = kernelArguments(toByteString(bytes));
     const length = found.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
-    require(length <= bytes.length, 'the arguments are longer than their line');
+    requireLaw(length <= bytes.length, 'the arguments are longer than their line');
     return true;
   },
 };
 
 const KEYS: Target = {
   name: 'keys',
-  cost: 1,
   corpus: () => [vector('key1.pub'), vector('key2.pub'), vector('key1.test-secret')],
   run: (bytes) => {
     accepts(() => parseRevokedKeys(bytes, 'revoked keys'));
     accepts(() => parseSecretKey(bytes));
     return accepts(() => parsePublicKeys(bytes));
   },
-};
-
-const commit = vector('one.commit');
-const commitmeta = vector('one.commitmeta');
-const keyFile = vector('key1.pub');
-const digest = hex(decideOn({}).digest);
-
-function decideOn(changed: { commit?: Uint8Array; commitmeta?: Uint8Array; keyFile?: Uint8Array }) {
-  const bytes = changed.commit ?? commit;
-  return decide({
-    commit: bytes,
-    checksum: hex(hasher.sha256(bytes)),
-    commitmeta: changed.commitmeta ?? commitmeta,
-    keys: parsePublicKeys(changed.keyFile ?? keyFile).keys,
-    hasher,
-  });
-}
-
-/** Whoever may change commit, detached metadata or keys, but has no secret key, cannot have another digest. */
-const VERDICT: Target = {
-  name: 'verdict',
-  cost: 100,
-  corpus: () => [commit, commitmeta, keyFile],
-  run: (bytes, _, seed) =>
-    accepts(() => {
-      const verdict = decideOn({ [['commit', 'commitmeta', 'keyFile'][seed] ?? '']: bytes });
-      require(hex(verdict.digest) === digest, 'the verdict accepts another digest');
-    }),
 };
 
 export const TARGETS: readonly Target[] = [EROFS, DUMP, GVARIANT, KEYFILE, POLICY, CMDLINE, KEYS, VERDICT];

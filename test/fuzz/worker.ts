@@ -3,7 +3,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mutate, Random, type Seed, seedOf } from './mutate.ts';
-import { TARGETS, type Target } from './targets.ts';
+import type { Target } from './target.ts';
+import { TARGETS } from './targets.ts';
 
 /** What the parent is told. */
 export interface Progress {
@@ -11,6 +12,8 @@ export interface Progress {
   accepted: number;
   cpuSeconds: number;
   rssBytes: number;
+  /** On the clock, so what the machine did besides is in it. */
+  slowestSeconds: number;
   /** The last message says what went wrong, or that nothing did. */
   end?: 'done' | 'failed';
 }
@@ -48,6 +51,7 @@ function faultOf(target: Target, bytes: Uint8Array, run: number, seed: number): 
 function fuzz(target: Target, runs: number, seed: number): 'done' | 'failed' {
   const seeds: Seed[] = target.corpus().map(seedOf);
   let accepted = 0;
+  let slowestSeconds = 0;
   for (const [i, { bytes }] of seeds.entries()) {
     const fault = faultOf(target, bytes, i, i);
     if (fault !== undefined) return fail(target, bytes, `corpus ${i}`, fault);
@@ -57,7 +61,13 @@ function fuzz(target: Target, runs: number, seed: number): 'done' | 'failed' {
   Error.stackTraceLimit = 0;
   const report = (run: number) => {
     const rssBytes = process.memoryUsage.rss();
-    process.send?.({ runs: run, accepted, cpuSeconds: cpuSeconds(), rssBytes } satisfies Progress);
+    process.send?.({
+      runs: run,
+      accepted,
+      cpuSeconds: cpuSeconds(),
+      rssBytes,
+      slowestSeconds,
+    } satisfies Progress);
     return rssBytes;
   };
   for (let run = 0; run < runs; run++) {
@@ -72,7 +82,9 @@ function fuzz(target: Target, runs: number, seed: number): 'done' | 'failed' {
     } catch {
       failed = true;
     }
-    if (failed || performance.now() - started > MAX_SECONDS * 1000) {
+    const seconds = (performance.now() - started) / 1000;
+    slowestSeconds = Math.max(slowestSeconds, seconds);
+    if (failed || seconds > MAX_SECONDS) {
       Error.stackTraceLimit = 20;
       const fault = faultOf(target, bytes, run, which);
       if (fault !== undefined) return fail(target, bytes, where, fault);

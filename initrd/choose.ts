@@ -1,10 +1,11 @@
 /** What is to boot and how: from the initramfs's policy and the kernel's arguments to a deployment and a mount plan. */
 
-import type { Decision } from '../src/formats/boot-report.ts';
+import { type Decision, rebuiltWarning } from '../src/formats/boot-report.ts';
 import { findKernelArgument, type KernelArgument, kernelArguments } from '../src/formats/cmdline.ts';
 import { ascii, type ByteString, printable, toByteString } from '../src/formats/encoding.ts';
-import { refused, SealrootError } from '../src/formats/errors.ts';
+import { refused } from '../src/formats/errors.ts';
 import { type MountStep, planMounts } from '../src/formats/mount-plan.ts';
+import { rebuildsFor } from '../src/formats/policy.ts';
 import { bootFirst, type Choice } from './candidates.ts';
 import { openPhysicalRoot, type PhysicalRoot } from './deployment.ts';
 import { gatherFacts } from './facts.ts';
@@ -57,10 +58,9 @@ export function withImage<T>(chosen: Chosen, use: (image: OpenImage | undefined)
   try {
     return use(openMeasuredImage(deployment.directory, verdict.digest));
   } catch (error) {
-    if (!trust.policy.rebuildsImage || !(error instanceof SealrootError)) throw error;
-    if (!error.code.startsWith('image-')) throw error;
+    if (!rebuildsFor(trust.policy, error)) throw error;
     const image = seldom().rebuildImage(root, verdict, error);
-    warn(`cannot use the image on the disk: ${error.code}: ${error.message}; it was built again in memory`);
+    warn(rebuiltWarning(error));
     return use(image);
   }
 }

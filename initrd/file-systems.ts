@@ -2,7 +2,9 @@
 
 import { ascii, type ByteString } from '../src/formats/encoding.ts';
 import type { RootMount } from '../src/formats/mount-plan.ts';
-import { type OpenImage, readable } from './image.ts';
+import { readable } from '../src/formats/opened-file.ts';
+import { CALLS } from './files.ts';
+import type { OpenImage } from './image.ts';
 import { seldom } from './load.ts';
 import * as sys from './sys.ts';
 
@@ -27,7 +29,7 @@ function mountErofs(source: ByteString, name: string): sys.Descriptor {
   return withContext(EROFS, (context) => {
     sys.configureFileSystem(context, 'source', source);
     sys.configureFileSystem(context, 'ro');
-    readable(name, () => create(context, name));
+    readable(CALLS, name, () => create(context, name));
     return sys.mountFileSystem(context, name, true);
   });
 }

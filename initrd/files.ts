@@ -6,6 +6,14 @@
 
 import { type ByteString, printable } from '../src/formats/encoding.ts';
 import { refused, type SealrootError } from '../src/formats/errors.ts';
+import {
+  type FileCalls,
+  type FileCodes,
+  isNotPlain,
+  opened,
+  openedRegular,
+  requireRegular,
+} from '../src/formats/opened-file.ts';
 import type { Descriptor } from './sys.ts';
 import * as sys from './sys.ts';
 
@@ -17,20 +25,18 @@ export interface OpenDirectory {
 
 const STRICT = sys.RESOLVE_BENEATH | sys.RESOLVE_NO_SYMLINKS | sys.RESOLVE_NO_MAGICLINKS;
 
-/** Errors of openat2 that say: on this path stands something else than directories and what was asked for. */
-const NOT_A_PLAIN_PATH = ['ELOOP', 'EXDEV', 'ENOTDIR', 'EISDIR', 'ENXIO', 'ENODEV', 'ENAMETOOLONG'];
-
-/** Codes for what can be wrong with one file; the same words for all would not tell the reader what to replace. */
-export interface FileCodes {
-  readonly missing: string;
-  /** A link, device, FIFO, directory, or something on its path that is no directory. */
-  readonly unsafe: string;
-}
+/** Not the module itself, of which all would have to stay then. */
+export const CALLS: FileCalls<Descriptor> = {
+  statusOf: sys.statusOf,
+  ioctl: sys.ioctl,
+  errnoOf: sys.errnoOf,
+};
 
 /** Opens a directory below `directory`, for use as a place only (O_PATH). */
 export function openDirectory(directory: OpenDirectory, path: ByteString, codes: FileCodes): OpenDirectory {
-  const name = `${directory.path}/${printable(path)}`;
-  return { fd: openStrictly(directory, path, sys.O_PATH | sys.O_DIRECTORY, codes, name), path: name };
+  const name = nameBelow(directory, path);
+  const open = () => sys.openAt2(directory.fd, path, sys.O_PATH | sys.O_DIRECTORY, STRICT, name);
+  return { fd: opened(CALLS, name, codes, open), path: name };
 }
 
 /** Opens a regular file below `directory` for reading. */
@@ -39,34 +45,18 @@ export function openRegular(
   path: ByteString,
   codes: FileCodes,
 ): { fd: Descriptor; size: number; name: string } {
-  const name = `${directory.path}/${printable(path)}`;
-  const flags = sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOCTTY | sys.O_NOFOLLOW;
-  const fd = openStrictly(directory, path, flags, codes, name);
-  const { type, size } = sys.statusOf(fd, name);
-  if (type !== sys.S_IFREG) throw notRegular(codes.unsafe, name, type);
-  return { fd, size, name };
+  const name = nameBelow(directory, path);
+  return { ...openedRegular(CALLS, name, codes, () => openForReading(directory, path, name)), name };
 }
 
-function openStrictly(
-  directory: OpenDirectory,
-  path: ByteString,
-  flags: number,
-  codes: FileCodes,
-  name: string,
-): Descriptor {
-  try {
-    return sys.openAt2(directory.fd, path, flags, STRICT, name);
-  } catch (error) {
-    const errno = sys.errnoOf(error);
-    if (errno === 'ENOENT') throw refused(codes.missing, `cannot open ${name}: ENOENT`);
-    if (errno !== undefined && NOT_A_PLAIN_PATH.includes(errno)) {
-      throw refused(
-        codes.unsafe,
-        `cannot open ${name}: ${errno}, its path holds a link or a file of another type`,
-      );
-    }
-    throw error;
-  }
+/** For messages. */
+export function nameBelow(directory: OpenDirectory, path: ByteString): string {
+  return `${directory.path}/${printable(path)}`;
+}
+
+export function openForReading(directory: OpenDirectory, path: ByteString, name: string): Descriptor {
+  const flags = sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOCTTY | sys.O_NOFOLLOW;
+  return sys.openAt2(directory.fd, path, flags, STRICT, name);
 }
 
 /** More names than this are somebody's trap; what lies behind them is not seen. */
@@ -74,7 +64,7 @@ const MAX_NAMES = 4096;
 
 /** The names in a directory, sorted; none when it cannot be reached plainly. */
 export function listBelow(directory: OpenDirectory, path: ByteString): ByteString[] {
-  const name = `${directory.path}/${printable(path)}`;
+  const name = nameBelow(directory, path);
   try {
     const fd = sys.openAt2(directory.fd, path, sys.O_RDONLY | sys.O_DIRECTORY, STRICT, name);
     const names = sys.readNames(fd, MAX_NAMES, name);
@@ -88,7 +78,7 @@ export function listBelow(directory: OpenDirectory, path: ByteString): ByteStrin
 
 /** What stands at `path` below `directory` itself, links not followed; undefined when it cannot be reached plainly. */
 export function typeBelow(directory: OpenDirectory, path: ByteString): number | undefined {
-  const name = `${directory.path}/${printable(path)}`;
+  const name = nameBelow(directory, path);
   try {
     const fd = sys.openAt2(directory.fd, path, sys.O_PATH | sys.O_NOFOLLOW, STRICT, name);
     const { type } = sys.statusOf(fd, name);
@@ -98,10 +88,6 @@ export function typeBelow(directory: OpenDirectory, path: ByteString): number | 
     if (isNotPlain(sys.errnoOf(error))) return undefined;
     throw error;
   }
-}
-
-function isNotPlain(errno: string | undefined): boolean {
-  return errno === 'ENOENT' || (errno !== undefined && NOT_A_PLAIN_PATH.includes(errno));
 }
 
 /** The whole content of a file on the disk, read once. */
@@ -128,7 +114,7 @@ export function readOwn(path: ByteString, maxBytes: number): Uint8Array | undefi
   const fd = sys.openIfThere(path, sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOCTTY);
   if (fd === undefined) return undefined;
   const { type, size } = sys.statusOf(fd, name);
-  if (type !== sys.S_IFREG) throw notRegular('not-a-regular-file', name, type);
+  requireRegular('not-a-regular-file', name, type);
   if (size > maxBytes) throw tooLarge(name, size, maxBytes);
   const content = new Uint8Array((size > 0 ? size : maxBytes) + 1);
   const length = readInto(fd, content, name);
@@ -146,10 +132,6 @@ function readInto(fd: Descriptor, buffer: Uint8Array, name: string): number {
     at += count;
   }
   return at;
-}
-
-function notRegular(code: string, name: string, type: number): SealrootError {
-  return refused(code, `cannot read ${name}: it is of type 0o${type.toString(8)}, expected a regular file`);
 }
 
 function tooLarge(name: string, size: number, maxBytes: number): SealrootError {

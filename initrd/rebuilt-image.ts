@@ -1,50 +1,39 @@
 /**
- * The image of a deployment, built again from the objects of its commit, for when the one on the disk is missing or is
- * not the signed one: with the host's own code, into memory, and used only if its digest is the signed one. So nothing
- * that is read here needs to be trusted, and a mistake here refuses the boot.
+ * The objects of the disk for an image that is built again (src/formats/rebuilt-image.ts), and the memory that it is
+ * mounted from. Nothing that is read here needs to be trusted, and a mistake here refuses the boot.
  *
  * The memory is a file on a ramfs that is attached nowhere: nobody else can open it, and it is never swapped out to the
  * disk, as a tmpfs is. EROFS mounts no file on a ramfs itself, so a loop device stands in between.
  */
 
-import { equalBytes } from '../src/formats/bytes.ts';
 import { ascii, type ByteString, hex } from '../src/formats/encoding.ts';
-import { writeImage } from '../src/formats/erofs-write.ts';
-import { refused, SealrootError } from '../src/formats/errors.ts';
-import { verityDigest } from '../src/formats/fsverity.ts';
-import { type ObjectSource, type OstreeFile, treeFromCommit } from '../src/formats/ostree-tree.ts';
+import { refused, type SealrootError } from '../src/formats/errors.ts';
+import { IMAGE_CODES, measure } from '../src/formats/opened-file.ts';
+import type { ObjectSource, OstreeFile } from '../src/formats/ostree-tree.ts';
 import { MAX_METADATA_BYTES } from '../src/formats/ostree-tree-objects.ts';
-import { S_IFLNK, S_IFREG, validateTree } from '../src/formats/tree.ts';
+import { REBUILT_IMAGE, rebuiltImage } from '../src/formats/rebuilt-image.ts';
+import { S_IFLNK, S_IFREG } from '../src/formats/tree.ts';
 import type { Verdict } from '../src/formats/verdict.ts';
 import type { PhysicalRoot } from './deployment.ts';
 import { create, withContext } from './file-systems.ts';
-import { type OpenDirectory, openDirectory, readBelow } from './files.ts';
-import { measure, type OpenImage } from './image.ts';
+import { CALLS, type OpenDirectory, openDirectory, readBelow } from './files.ts';
+import type { OpenImage } from './image.ts';
 import * as objects from './object-calls.ts';
 import * as sys from './sys.ts';
 
 /** Half of what the smallest machine has that this is for; an image takes some 300 bytes a file, its tree 2 KiB. */
 const MEMORY_LIMIT = 512 * 1024 * 1024;
 
-const IMAGE_NAME = 'the image built from the objects';
 /** Not shown: the refusal keeps the code of the damage. */
-const CODES = { missing: 'image-missing', unsafe: 'image-unsafe' };
+const CODES = IMAGE_CODES;
 
 /** What is wrong with the image on the disk is `damage`; it is thrown, with the reason, when there is no other. */
 export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: SealrootError): OpenImage {
-  try {
-    sys.limitMemory(MEMORY_LIMIT);
-    const image = writeImage(validateTree(treeFromCommit(verdict.commit, objectsOf(root))));
-    const digest = verityDigest(image, sys.hasher);
-    if (!equalBytes(digest, verdict.digest)) {
-      throw refused('image-digest-mismatch', `the digest of ${IMAGE_NAME} is ${hex(digest)}`);
-    }
-    return { fd: inMemory(image), name: IMAGE_NAME, rebuiltFor: damage };
-  } catch (error) {
-    if (!(error instanceof SealrootError)) throw error;
-    const { kind, code, message, hint } = damage;
-    throw new SealrootError(kind, code, `${message}, and building it again failed: ${error.message}`, hint);
-  }
+  sys.limitMemory(MEMORY_LIMIT);
+  const from = { objects: () => objectsOf(root), hasher: sys.hasher };
+  return rebuiltImage(verdict, damage, from, (image) => {
+    return { fd: inMemory(image), name: REBUILT_IMAGE, rebuiltFor: damage };
+  });
 }
 
 /** A read-only descriptor of a file with these bytes, which nobody else can open. */
@@ -55,7 +44,7 @@ function inMemory(image: Uint8Array): sys.Descriptor {
   });
   const file = ascii('image');
   const writable = objects.openIn(ramfs, file, sys.O_WRONLY | sys.O_CREAT, 0o400);
-  sys.write(writable, image, IMAGE_NAME);
+  sys.write(writable, image, REBUILT_IMAGE);
   const fd = objects.openIn(ramfs, file, sys.O_RDONLY);
   for (const done of [writable, ramfs]) sys.close(done);
   return fd;
@@ -92,7 +81,7 @@ function fileObject(store: OpenDirectory, checksum: string): OstreeFile {
   const { type, mode, uid, gid, size } = objects.inodeOf(fd, name);
   if (type !== S_IFREG) throw refused(CODES.unsafe, `cannot use ${name}: it is no file`);
   const xattrs = objects.xattrsOf(fd, false, name);
-  const digest = size > 0 ? measure(fd, name) : undefined;
+  const digest = size > 0 ? measure(CALLS, fd, name) : undefined;
   sys.close(fd);
   return { mode, uid, gid, size, xattrs, digest };
 }

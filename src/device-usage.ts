@@ -44,7 +44,7 @@ export const ADMIN_DEPLOY_PAGE: ManualPage = {
 export const ADMIN_PLAN_PAGE: ManualPage = {
   summary: 'show what a boot of a deployment would do',
   description: [
-    'Takes the decision of the boot on a deployment and prints it as JSON with the steps that would follow: what is mounted where, and which files are written. sealroot-prepare-root --plan prints the same in the initramfs, of the deployment that its kernel command line asks for. Nothing is mounted.',
+    'Takes the decision of the boot on a deployment and prints it as JSON with the steps that would follow: what is mounted where, and which files are written. sealroot-prepare-root --plan prints the same in the initramfs, of the deployment that its kernel command line asks for. Nothing is mounted. An image that the boot would build again (rebuild-image=yes) is built here, too, to see that it is the signed one.',
     'Keys and policy are those that the booted initramfs has recorded in /run/sealroot; with --pubkey, the policy is the one in the tree of the deployment.',
   ],
   examples: [

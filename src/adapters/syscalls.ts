@@ -18,6 +18,7 @@ export class SystemCallError extends SealrootError {
 }
 
 const functions = {
+  open: libcFunction('int open(const void *path, int flags)'),
   ioctl: libcFunction('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
   fgetxattr: libcFunction('long fgetxattr(int fd, const void *name, _Out_ void *value, size_t size)'),
   lgetxattr: libcFunction(
@@ -37,6 +38,9 @@ const functions = {
   syncfs: libcFunction('int syncfs(int fd)'),
 };
 
+/** fcntl.h */
+const O_CLOEXEC = 0x80000;
+
 /** The result of a call that has succeeded; throws when it is negative. `what` follows "cannot". */
 export function check(result: number | bigint, what: string): number {
   const value = Number(result);
@@ -54,6 +58,11 @@ export function cString(text: ByteString): Uint8Array {
 /** The path of a file as a byte string, for paths that came as JavaScript text. */
 export function pathBytes(path: string): ByteString {
   return toByteString(Buffer.from(path, 'utf8'));
+}
+
+/** For errors that Node.js has no name for, such as EUCLEAN. Nothing is created. */
+export function open(path: ByteString, flags: number, what: string): number {
+  return check(functions.open(cString(path), flags | O_CLOEXEC), what);
 }
 
 /** `argument` is read and written in place. Returns the call's result. */
@@ -132,9 +141,6 @@ export function mount(
 export function umount2(target: ByteString, flags: number): void {
   check(functions.umount2(cString(target), flags), `unmount "${printable(target)}"`);
 }
-
-/** fcntl.h */
-const O_CLOEXEC = 0x80000;
 
 /** `fd` becomes another descriptor of what `by` has open; what it had open before is closed. */
 export function replaceDescriptor(fd: number, by: number): void {

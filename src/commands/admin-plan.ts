@@ -5,20 +5,23 @@
 
 import { existsSync, lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { requireMeasured, requireSealedImage } from '../adapters/deployment-image.ts';
 import { readBounded, readBoundedIfExists } from '../adapters/files.ts';
+import { nodeHasher } from '../adapters/hasher.ts';
 import { MAX_KEY_FILE_BYTES } from '../adapters/keys.ts';
-import { openObjectStore } from '../adapters/object-store.ts';
+import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { pathBytes } from '../adapters/syscalls.ts';
 import { type Deployment, openSysroot } from '../adapters/sysroot.ts';
-import { type Decision, plannedBoot } from '../formats/boot-report.ts';
+import { type Decision, plannedBoot, rebuiltWarning } from '../formats/boot-report.ts';
 import { concatBytes } from '../formats/bytes.ts';
-import { ascii, type ByteString, hex, printable } from '../formats/encoding.ts';
-import { badInput, refused } from '../formats/errors.ts';
+import { ascii, type ByteString, printable } from '../formats/encoding.ts';
+import { badInput, type SealrootError } from '../formats/errors.ts';
 import type { Json } from '../formats/json.ts';
 import { type MountFacts, planMounts, type TrustFiles } from '../formats/mount-plan.ts';
-import { type Policy, parsePolicy } from '../formats/policy.ts';
+import type { ObjectSource } from '../formats/ostree-tree.ts';
+import { type Policy, parsePolicy, rebuildsFor } from '../formats/policy.ts';
+import { rebuiltImage } from '../formats/rebuilt-image.ts';
 import type { Verdict } from '../formats/verdict.ts';
-import { type ImageState, inspectImage } from './admin-status.ts';
 import { DEPLOYMENT_IMAGE } from './image-mismatch.ts';
 import { judgeBeside } from './seal-deployment.ts';
 import { loadTrustedKeys, MAX_POLICY_BYTES, TREE_POLICY, type TrustedKeys } from './trusted-keys.ts';
@@ -49,14 +52,17 @@ export async function adminPlan(options: AdminPlanOptions): Promise<AdminPlanRes
     const store = openObjectStore(sysroot.repoPath, { digests: 'none' });
     const checksums = all.map(({ checksum }) => checksum);
     const verdict = judgeBeside(store, deployment.checksum, trusted, checksums);
-    requireSealedImage(join(deployment.path, DEPLOYMENT_IMAGE), verdict);
     const { policy, files } = trustOf(trusted, deployment);
     const path = pathBytes(deployment.path.slice(join(sysroot.path, '/').length));
+    const imageName = `${BOOT_ROOT}/${printable(path)}/${DEPLOYMENT_IMAGE}`;
+    const rebuiltFor = damageOfImage(store, verdict, policy, deployment, imageName);
     const { checksum } = deployment;
-    const decision: Decision = { deployment: path, checksum, verdict, policy, passedOver: [] };
+    const decision: Decision = { deployment: path, checksum, verdict, policy, passedOver: [], rebuiltFor };
     const facts = factsOf(sysroot.path, deployment, path, policy);
     const steps = planMounts({ ...facts, trust: { policy, files } });
-    return { plan: plannedBoot(decision, steps), warnings: [...trusted.warnings, ...verdict.warnings] };
+    const warnings = [...trusted.warnings, ...verdict.warnings];
+    if (rebuiltFor !== undefined) warnings.push(rebuiltWarning(rebuiltFor));
+    return { plan: plannedBoot(decision, steps), warnings };
   } finally {
     sysroot.close();
   }
@@ -72,17 +78,38 @@ function named(all: readonly Deployment[], name: string): Deployment {
   );
 }
 
-const IMAGE_REFUSALS: Readonly<Record<Exclude<ImageState, 'sealed'>, string>> = {
-  missing: 'image-missing',
-  'no-verity': 'image-verity-missing',
-  'wrong-digest': 'image-digest-mismatch',
-  unreadable: 'image-unreadable',
-  'digest-unknown': 'digest-missing',
-};
+/**
+ * Throws what the boot throws of the deployment's image. What is wrong with the one on the disk is returned where the
+ * policy has another built and the objects give it: built here, too, and thrown away.
+ */
+function damageOfImage(
+  store: ObjectStore,
+  verdict: Verdict,
+  policy: Policy,
+  { path }: Deployment,
+  name: string,
+): SealrootError | undefined {
+  try {
+    requireSealedImage(join(path, DEPLOYMENT_IMAGE), name, verdict.digest);
+    return undefined;
+  } catch (error) {
+    if (!rebuildsFor(policy, error)) throw error;
+    const from = { objects: () => measuredObjects(store), hasher: nodeHasher };
+    return rebuiltImage(verdict, error, from, () => error);
+  }
+}
 
-function requireSealedImage(path: string, { digest }: Verdict): void {
-  const { image } = inspectImage(path, hex(digest));
-  if (image !== 'sealed') throw refused(IMAGE_REFUSALS[image], `cannot use ${path}: ${image}`);
+/** As the initramfs reads them: of a file's content only what the kernel vouches for. */
+function measuredObjects(store: ObjectStore): ObjectSource {
+  return {
+    dirTree: (checksum) => store.dirTree(checksum),
+    dirMeta: (checksum) => store.dirMeta(checksum),
+    file: (checksum) => {
+      const file = store.file(checksum);
+      if (file.size === 0) return file;
+      return { ...file, digest: requireMeasured(store.filePath(checksum), `object ${checksum}.file`) };
+    },
+  };
 }
 
 /** The recorded policy, or, where the operator names the keys, the one that the deployment brings. */

@@ -160,10 +160,7 @@ function statedDigestOf(commit: Uint8Array, checksum: string): string | undefine
   }
 }
 
-export function inspectImage(
-  path: string,
-  digest: string | undefined,
-): { image: ImageState; imageDigest?: string } {
+function inspectImage(path: string, digest: string | undefined): { image: ImageState; imageDigest?: string } {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return { image: 'missing' };
   let measured: Uint8Array | undefined;
   try {

@@ -30,6 +30,10 @@ export interface Decision {
   readonly rebuiltFor?: { readonly code: string; readonly message: string } | undefined;
 }
 
+export function rebuiltWarning({ code, message }: NonNullable<Decision['rebuiltFor']>): string {
+  return `cannot use the image on the disk: ${code}: ${message}; it was built again in memory`;
+}
+
 /** A part of the boot and what it took. */
 export interface Phase {
   readonly name: string;

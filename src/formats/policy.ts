@@ -134,6 +134,11 @@ function readRebuild(keyfile: Keyfile, what: string): boolean {
   return keyfileBoolean(keyfile, 'sealroot', 'rebuild-image', what) ?? false;
 }
 
+/** Whether the image is built again because of what opening or mounting the one on the disk has thrown. */
+export function rebuildsFor({ rebuildsImage }: Policy, error: unknown): error is SealrootError {
+  return rebuildsImage && error instanceof SealrootError && error.code.startsWith('image-');
+}
+
 /** What is demanded of signed commits, and the choice among them, cannot be had without signatures. */
 function checkUnsealed(keyfile: Keyfile, what: string): void {
   for (const key of ['refs', 'min-timestamp', 'not-after', 'rebuild-image', 'on-failure']) {

@@ -13,14 +13,16 @@ const SOURCES = [
     .filter((name) => name.endsWith('.ts') && !BUILD_TOOLS.includes(name))
     .map((name) => `initrd/${name}`),
   'src/formats/keys.ts',
+  'src/formats/opened-file.ts',
   'src/formats/policy.ts',
   'src/formats/policy-root.ts',
+  'src/formats/rebuilt-image.ts',
   'src/formats/verdict.ts',
 ];
 
 /** A code stands as the first argument of what makes an error, or as `missing` or `unsafe` of what opens a file. */
 const CODE =
-  /\b(?:refused|systemError|usageError|asRefusal|notRegular)\(\s*'([a-z-]+)'|super\('\w+', '([a-z-]+)'|\b(?:missing|unsafe): '([a-z-]+)'|'(commit(?:meta)?-missing)'/g;
+  /\b(?:refused|systemError|usageError|asRefusal|requireRegular)\(\s*'([a-z-]+)'|super\('\w+', '([a-z-]+)'|\b(?:missing|unsafe): '([a-z-]+)'|'(commit(?:meta)?-missing)'/g;
 
 function thrownIn(file: string): string[] {
   const text = readFileSync(join(root, file), 'utf8');

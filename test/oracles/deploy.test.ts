@@ -24,8 +24,10 @@ import { adminDeploy } from '../../src/commands/admin-deploy.ts';
 import { adminPlan } from '../../src/commands/admin-plan.ts';
 import { adminStatus } from '../../src/commands/admin-status.ts';
 import { seal } from '../../src/commands/seal.ts';
+import { TREE_POLICY } from '../../src/commands/trusted-keys.ts';
 import { refused } from '../../src/formats/errors.ts';
 import { sealroot, useCli } from '../commands/run-cli.ts';
+import { put } from './prepare-root-rig.ts';
 import { makeSealedRepo, REF, type SealedRepo } from './sealed-repo.ts';
 
 useCli();
@@ -52,13 +54,14 @@ beforeAll(async () => {
   sysroot.setRepoConfig('sysroot', 'bootloader', 'none');
   sysroot.initOs('debian');
   sysroot.pullLocal(sealed.repo, REF);
-  sysroot.deploy({
+  const { path } = sysroot.deploy({
     os: 'debian',
     checksum: sealed.commit,
     refspec: REF,
     kernelArguments: ['root=LABEL=root', 'first'],
   });
   sysroot.close();
+  put(join(path, TREE_POLICY), '[composefs]\nenabled=signed\n');
 });
 afterAll(() => {
   unmount();
@@ -208,7 +211,7 @@ describe('sealroot admin on the command line', () => {
     );
     const plan = admin('plan', sealed.commit, '--pubkey', sealed.publicKey);
     expect(plan).toMatchObject({ status: 1, stdout: '' });
-    expect(plan.stderr).toContain(`${sealed.commit}.0/.ostree.cfs: missing\nsealroot: hint: `);
+    expect(plan.stderr).toContain(`${sealed.commit}.0/.ostree.cfs: ENOENT`);
   });
 });
 
@@ -347,7 +350,7 @@ describe('sealroot admin plan', () => {
 describe('an image without fs-verity', () => {
   it.each([
     ['file', 'no-verity', 'image-verity-missing'],
-    ['link', 'unreadable', 'image-unreadable'],
+    ['link', 'unreadable', 'image-unsafe'],
   ])('that is a %s is %s, and nothing that would be mounted', async (kind, image, code) => {
     const deployment = join(root, `ostree/deploy/debian/deploy/${sealed.commit}.0`);
     const path = join(deployment, '.ostree.cfs');

@@ -22,5 +22,12 @@ export function parseQuestion(words: readonly ByteString[]): Question {
   }
   if (first === '--plan' && rest.length <= 1) return { mode: 'plan', root: rest[0] ?? DEFAULT_ROOT };
   if (first === '--failure-action' && rest.length === 0) return { mode: 'failure-action' };
-  throw usageError('usage', `cannot use the arguments ${words.map(printable).join(' ')}`);
+  throw usageError(
+    'usage',
+    `cannot use the arguments ${words.map(printable).join(' ')}`,
+    // ostree-prepare-root takes a kernel command line there.
+    rest.length > 0 && !first?.startsWith('-')
+      ? 'name the physical root only: the kernel command line is that of /proc/cmdline'
+      : undefined,
+  );
 }

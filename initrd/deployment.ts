@@ -21,7 +21,11 @@ export function openPhysicalRoot(path: ByteString): PhysicalRoot {
   const fd = sys.open(path, sys.O_PATH | sys.O_DIRECTORY);
   const place = placeOf(fd);
   if (place === '/') {
-    throw usageError('usage', "cannot use / as the physical root: it is this program's own root");
+    throw usageError(
+      'usage',
+      "cannot use / as the physical root: it is this program's own root",
+      'boot with an initramfs, which the disk cannot change, and mount the disk at /sysroot there',
+    );
   }
   return { fd, path: printable(place), place };
 }

@@ -1,7 +1,8 @@
 /** What each refusal means, in sentences: beside refusals.ts, whose table the initramfs carries. */
 
 export const REFUSAL_CAUSES: Readonly<Record<string, string>> = {
-  usage: 'The program was called with arguments that it does not know, or with / as the physical root.',
+  usage:
+    'The program was called with arguments that it does not know, a kernel command line among them, or with / as the physical root.',
   internal: 'The program failed in a way that is a defect of its own, or ran out of memory.',
   'system-call-failed':
     'The kernel refused an operation that is not about verification; the message names it and its errno.',

@@ -335,12 +335,14 @@ describe('what is said, and where', () => {
   });
 
   it.each([
-    ['its own root', ['/']],
-    ['two physical roots', ['/sysroot', '/sysroot']],
-  ])('refuses to use %s', async (_, args) => {
+    ['its own root', ['/'], 'boot with an initramfs, which the disk cannot change, and mount '],
+    ['a kernel command line', ['/sysroot', 'ostree=/x'], 'name the physical root only: the kernel command '],
+    ['an unknown option', ['--frob', '/sysroot'], 'call it as sealroot-prepare-root [PHYSICAL-ROOT]\n'],
+  ])('refuses to use %s, and says what to do', async (_, args, remedy) => {
     rig = makeRig(binary);
     const { status, stderr } = await rig.run('socket', args);
     expect([status, codeOf(stderr)]).toEqual([1, 'usage']);
+    expect(stderr).toContain(`; ${remedy}`);
   });
 
   it('exits 4 when the system fails', async () => {

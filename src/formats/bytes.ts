@@ -102,7 +102,7 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
-/** The next multiple of `step` that is not below `value`; exact up to 2^53. */
+/** The next multiple of `step`, a power of two, that is not below `value`; exact up to 2^53. */
 export function roundUp(value: number, step: number): number {
-  return Math.ceil(value / step) * step;
+  return value + (-value & (step - 1));
 }

@@ -5,14 +5,15 @@
  */
 
 import { type ByteString, toByteString } from './encoding.ts';
-import { valueSize, type XattrEntry, XattrPool } from './erofs-xattrs.ts';
+import { type XattrEntry, XattrPool } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import * as overlay from './overlay.ts';
 import {
-  fileType,
   isExternal,
   isWhiteout,
   MAX_XATTR_SPACE,
+  NO_XATTRS as NO_NODE_XATTRS,
+  newNode,
   resolveHardlink,
   S_IFCHR,
   S_IFDIR,
@@ -26,11 +27,12 @@ import {
 export type FormatVersion = 0 | 1;
 
 export interface Dirent {
-  name: ByteString;
+  readonly name: ByteString;
   inode: Inode;
 }
 
-export interface Inode {
+/** Its own entry in the directory that has its first name. */
+export interface Inode extends Dirent {
   readonly node: TreeNode;
   readonly parent: Inode | undefined;
   ino: number;
@@ -39,7 +41,6 @@ export interface Inode {
   /** Decides between compact and extended; of a directory set by the layout. */
   size: number;
   external: boolean;
-  content: Uint8Array | undefined;
   xattrs: readonly XattrEntry[];
   /** Of a directory, in name order. */
   entries: readonly Dirent[];
@@ -49,7 +50,6 @@ export interface Inode {
   offset: number;
   tail: number;
   blocks: number;
-  blockAddress: number;
 }
 
 export interface ImagePlan {
@@ -64,112 +64,159 @@ export const SELINUX = 'security.selinux' as ByteString;
 const HEX = '0123456789abcdef';
 export const WHITEOUT_MODE = S_IFCHR | 0o644;
 
-/** Version 1 exists for whiteouts: it is used when the tree has one and the caller allows it. */
-export function chooseVersion(tree: ValidatedTree, min: FormatVersion, max: FormatVersion): FormatVersion {
-  return min < max && hasWhiteout(tree) ? max : min;
-}
-
-function hasWhiteout(root: TreeNode): boolean {
-  const pending: TreeNode[] = [root];
-  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-    if (node.hardlink !== undefined) continue;
-    if (isWhiteout(node)) return true;
-    if (node.children !== undefined) for (const child of node.children.values()) pending.push(child);
-  }
-  return false;
-}
-
-export function planImage(tree: ValidatedTree, version: FormatVersion): ImagePlan {
-  const known = new OverlayXattrs();
-  const inodes: Inode[] = [newInode(tree, undefined)];
-  const links: Dirent[] = [];
-  for (let i = 0; i < inodes.length; i++) {
-    const inode = inodes[i] as Inode;
-    inode.ino = i;
-    if (fileType(inode.node) === S_IFDIR) queueChildren(inode, inodes, links, i === 0);
-    inode.xattrs = planXattrs(inode, known, version, i === 0);
-  }
-  connectLinks(links, inodes);
-  const [buildTimeSec, buildTimeNsec] = earliestMtime(inodes);
-  return { version, inodes, xattrs: known.pool, buildTimeSec, buildTimeNsec };
+/**
+ * Version 1 exists for whiteouts: a tree that has one gets `max`, every other one `min`. A value of `max` below `min`
+ * counts as `min`.
+ */
+export function planImage(tree: ValidatedTree, min: FormatVersion, max: FormatVersion = min): ImagePlan {
+  return new Planner(tree, min, max < min ? min : max).plan();
 }
 
 // Shared by all that have none: tens of thousands of empty arrays cost more time in the collector than the rest.
 const NO_XATTRS: readonly XattrEntry[] = [];
 const NO_ENTRIES: readonly Dirent[] = [];
+const DOT = '.' as ByteString;
+const DOT_DOT = '..' as ByteString;
 
 /** The stored form of a node, still without number, entries and xattrs. */
-export function newInode(node: TreeNode, parent: Inode | undefined): Inode {
-  const whiteout = isWhiteout(node);
-  return {
+export function newInode(node: TreeNode, parent: Inode | undefined, name = '' as ByteString): Inode {
+  const { mode } = node;
+  const type = mode & S_IFMT;
+  const whiteout = type === S_IFCHR && node.rdev === 0;
+  const inode: Inode = {
+    name,
+    // Itself, as soon as it is there.
+    inode: undefined as unknown as Inode,
     node,
     parent,
     ino: 0,
-    mode: whiteout ? (node.mode & ~S_IFMT) | S_IFREG : node.mode,
+    mode: whiteout ? (mode & ~S_IFMT) | S_IFREG : mode,
     nlink: node.nlink,
-    size: whiteout ? 0 : (node.mode & S_IFMT) === S_IFLNK ? (node.payload ?? '').length : node.size,
-    external: isExternal(node),
-    content: node.content,
+    size: whiteout ? 0 : type === S_IFLNK ? (node.payload ?? '').length : node.size,
+    external: type === S_IFREG && isExternal(node),
     xattrs: NO_XATTRS,
-    entries: fileType(node) === S_IFDIR ? [] : NO_ENTRIES,
+    entries: NO_ENTRIES,
     extended: false,
     xattrSize: 0,
     offset: 0,
     tail: 0,
     blocks: 0,
-    blockAddress: 0,
   };
+  inode.inode = inode;
+  return inode;
 }
 
-function queueChildren(dir: Inode, inodes: Inode[], links: Dirent[], isRoot: boolean): void {
-  const children = dir.node.children ?? new Map<ByteString, TreeNode>();
-  // Where most names come after them, so that entries that come in order are in order.
-  const entries: Dirent[] = [
-    { name: DOT, inode: dir },
-    { name: DOT_DOT, inode: dir.parent ?? dir },
-  ];
-  let last = DOT_DOT;
-  let isSorted = true;
-  children.forEach((child, name) => {
-    // Until connectLinks() has seen every inode, the directory itself stands in for the target of a link.
-    entries.push({ name, inode: child.hardlink === undefined ? newInode(child, dir) : dir });
-    if (name < last) isSorted = false;
-    last = name;
-  });
-  if (isRoot) {
-    for (const name of OBJECT_DIR_NAMES)
-      if (!children.has(name)) entries.push({ name, inode: rootWhiteout(dir) });
+/** Its fields and one function are what all directories share: a closure for each of them is slower. */
+class Planner {
+  readonly #inodes: Inode[];
+  readonly #links: { readonly entry: Dirent; readonly node: TreeNode }[] = [];
+  readonly #known = new OverlayXattrs();
+  readonly #max: FormatVersion;
+  #version: FormatVersion;
+  // The directory whose children are queued.
+  #directory: Inode;
+  #entries: Dirent[] = [];
+  #last = DOT_DOT;
+  #isSorted = true;
+  #subdirectories = 0;
+  #hasWhiteout = false;
+
+  constructor(tree: ValidatedTree, min: FormatVersion, max: FormatVersion) {
+    this.#version = min;
+    this.#max = max;
+    this.#directory = newInode(tree, undefined);
+    this.#inodes = [this.#directory];
   }
-  if (isRoot || !isSorted) entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-  let subdirectories = 0;
-  for (const entry of entries) {
-    const { name, inode } = entry;
-    if (inode.parent === dir && inode !== dir) {
-      inodes.push(inode);
-      if (fileType(inode.node) === S_IFDIR) subdirectories++;
-    } else if (name !== DOT && name !== DOT_DOT) {
-      links.push(entry);
+
+  plan(): ImagePlan {
+    const inodes = this.#inodes;
+    let { mtimeSec, mtimeNsec } = this.#directory.node;
+    for (let i = 0; i < inodes.length; i++) {
+      const inode = inodes[i] as Inode;
+      inode.ino = i;
+      this.#planInode(inode, i === 0);
+      const { node } = inode;
+      if (node.mtimeSec === mtimeSec ? node.mtimeNsec < mtimeNsec : node.mtimeSec < mtimeSec) {
+        mtimeSec = node.mtimeSec;
+        mtimeNsec = node.mtimeNsec;
+      }
+    }
+    this.#connectLinks();
+    return {
+      version: this.#version,
+      inodes,
+      xattrs: this.#known.pool,
+      // Compact inodes have no other.
+      buildTimeSec: mtimeSec,
+      buildTimeNsec: mtimeNsec,
+    };
+  }
+
+  #planInode(inode: Inode, isRoot: boolean): void {
+    const { node } = inode;
+    node.index = inode.ino;
+    const isDirectory = (node.mode & S_IFMT) === S_IFDIR;
+    if (isDirectory) this.#queueChildren(inode, isRoot);
+    if (isRoot || (isDirectory && this.#hasWhiteout) || inode.mode !== node.mode) {
+      inode.xattrs = this.#markedXattrs(inode, isRoot);
+    } else if (inode.external) {
+      inode.xattrs = this.#known.ofExternal(node);
+    } else if (node.xattrs.size > 0) {
+      inode.xattrs = this.#known.ofNode(node);
     }
   }
-  dir.entries = entries;
-  dir.nlink = 2 + subdirectories;
-}
 
-const DOT = '.' as ByteString;
-const DOT_DOT = '..' as ByteString;
+  #queueChildren(dir: Inode, isRoot: boolean): void {
+    // Before most names, so that children that come in order are in order.
+    const entries: Dirent[] = [
+      { name: DOT, inode: dir },
+      { name: DOT_DOT, inode: dir.parent ?? dir },
+    ];
+    const first = this.#inodes.length;
+    this.#directory = dir;
+    this.#entries = entries;
+    this.#last = DOT_DOT;
+    this.#isSorted = true;
+    this.#subdirectories = 0;
+    this.#hasWhiteout = false;
+    dir.node.children?.forEach(this.#queueChild, this);
+    if (isRoot) this.#queueRootWhiteouts(dir);
+    if (!this.#isSorted) {
+      entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+      this.#inodes.length = first;
+      for (const entry of entries) if (entry.inode === entry) this.#inodes.push(entry.inode);
+    }
+    dir.entries = entries;
+    dir.nlink = 2 + this.#subdirectories;
+  }
 
-/** 00..ff, the names that a store of backing files has. */
-export const OBJECT_DIR_NAMES: readonly ByteString[] = Array.from(
-  { length: 256 },
-  (_, i) => (HEX.charAt(i >> 4) + HEX.charAt(i & 15)) as ByteString,
-);
+  #queueChild(child: TreeNode, name: ByteString): void {
+    if (name < this.#last) this.#isSorted = false;
+    this.#last = name;
+    if (child.hardlink !== undefined) {
+      // Until all inodes are known, the directory itself stands in for the target.
+      const entry: Dirent = { name, inode: this.#directory };
+      this.#entries.push(entry);
+      this.#links.push({ entry, node: child });
+      return;
+    }
+    const inode = newInode(child, this.#directory, name);
+    this.#entries.push(inode);
+    this.#inodes.push(inode);
+    if ((child.mode & S_IFMT) === S_IFDIR) this.#subdirectories++;
+    else if (inode.mode !== child.mode) this.#noteWhiteout();
+  }
 
-/** A real whiteout, never escaped: it hides the backing store's object directories from the mounted root. */
-function rootWhiteout(root: Inode): Inode {
-  const { uid, gid, mtimeSec, mtimeNsec, xattrs } = root.node;
-  const label = xattrs.get(SELINUX);
-  const inode = newInode(
-    {
+  #noteWhiteout(): void {
+    this.#hasWhiteout = true;
+    this.#version = this.#max;
+  }
+
+  /** Real whiteouts, never escaped: they hide the backing store's object directories from the mounted root. */
+  #queueRootWhiteouts(root: Inode): void {
+    const { uid, gid, mtimeSec, mtimeNsec, xattrs, children } = root.node;
+    const label = xattrs.get(SELINUX);
+    const node = newNode({
       mode: WHITEOUT_MODE,
       uid,
       gid,
@@ -178,39 +225,54 @@ function rootWhiteout(root: Inode): Inode {
       size: 0,
       mtimeSec,
       mtimeNsec,
-      xattrs: label === undefined ? new Map() : new Map([[SELINUX, label]]),
-    },
-    root,
-  );
-  inode.mode = WHITEOUT_MODE;
-  return inode;
-}
-
-function connectLinks(links: readonly Dirent[], inodes: readonly Inode[]): void {
-  if (links.length === 0) return;
-  const byNode = new Map<TreeNode, Inode>();
-  for (const inode of inodes) byNode.set(inode.node, inode);
-  for (const entry of links) {
-    const link = entry.inode.node.children?.get(entry.name);
-    const target = link === undefined ? undefined : resolveHardlink(link);
-    const inode = target === undefined ? undefined : byNode.get(target);
-    if (inode === undefined)
-      throw badInput('hardlink-target-missing', 'cannot write image: tree has changed');
-    entry.inode = inode;
-  }
-}
-
-/** The build time: compact inodes have no other. */
-export function earliestMtime(inodes: readonly Inode[]): [sec: bigint, nsec: number] {
-  let { mtimeSec: sec, mtimeNsec: nsec } = (inodes[0] as Inode).node;
-  for (const { node } of inodes) {
-    if (node.mtimeSec === sec ? node.mtimeNsec < nsec : node.mtimeSec < sec) {
-      sec = node.mtimeSec;
-      nsec = node.mtimeNsec;
+      xattrs: label === undefined ? NO_NODE_XATTRS : new Map([[SELINUX, label]]),
+    });
+    this.#isSorted = false;
+    for (const name of OBJECT_DIR_NAMES) {
+      if (children?.has(name)) continue;
+      const inode = newInode(node, root, name);
+      inode.mode = WHITEOUT_MODE;
+      this.#entries.push(inode);
     }
   }
-  return [sec, nsec];
+
+  #connectLinks(): void {
+    for (const { entry, node } of this.#links) {
+      const target = resolveHardlink(node);
+      const inode = target && this.#inodes[target.index ?? 0];
+      if (inode === undefined || inode.node !== target) {
+        throw badInput('hardlink-target-missing', 'cannot write image: tree has changed');
+      }
+      entry.inode = inode;
+    }
+  }
+
+  /** Of the root, of whiteouts and of what holds them: the xattrs of overlayfs come to those of the node. */
+  #markedXattrs(inode: Inode, isRoot: boolean): XattrEntry[] {
+    const { node } = inode;
+    const list = new XattrList(node);
+    if (isRoot) list.set(overlay.OPAQUE, overlay.OPAQUE_ROOT);
+    if (isWhiteout(node) && (inode.mode & S_IFMT) === S_IFREG) {
+      list.set(overlay.ESCAPED_WHITEOUT, overlay.EMPTY);
+      list.set(overlay.USER_WHITEOUT, overlay.EMPTY);
+    }
+    if (inode.entries !== NO_ENTRIES && this.#hasWhiteout) {
+      list.set(overlay.ESCAPED_WHITEOUTS, overlay.EMPTY);
+      list.set(overlay.USER_WHITEOUTS, overlay.EMPTY);
+      if (this.#version >= 1) {
+        list.set(overlay.ESCAPED_OPAQUE, overlay.OPAQUE_WHITEOUTS);
+        list.set(overlay.USER_OPAQUE, overlay.OPAQUE_WHITEOUTS);
+      }
+    }
+    return list.entries(this.#known.pool);
+  }
 }
+
+/** 00..ff, the names that a store of backing files has. */
+export const OBJECT_DIR_NAMES: readonly ByteString[] = Array.from(
+  { length: 256 },
+  (_, i) => (HEX.charAt(i >> 4) + HEX.charAt(i & 15)) as ByteString,
+);
 
 /** What an image of many files asks for again and again. */
 class OverlayXattrs {
@@ -220,50 +282,37 @@ class OverlayXattrs {
     overlay.METACOPY_HEADERS.map(([bytes, header]) => [bytes, this.pool.name(overlay.METACOPY, header)]),
   );
   readonly #redirect = this.pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
+  /** Of a node's own; many nodes share them. */
+  readonly #lists = new Map<TreeNode['xattrs'], readonly XattrEntry[]>();
 
   /** Of a file whose bytes are in a backing file, in name order: without a digest overlayfs has nothing to verify. */
-  ofExternal({ digest, payload }: TreeNode): XattrEntry[] {
+  ofExternal(node: TreeNode): XattrEntry[] {
+    const { digest, payload } = node;
     const name = digest && this.#digests.get(digest.length);
     const metacopy =
       digest && name ? this.pool.useDigest(name, digest) : this.pool.use(this.#noDigest, overlay.EMPTY);
-    return payload ? [metacopy, this.pool.use(this.#redirect, payload)] : [metacopy];
+    const added = payload ? [metacopy, this.pool.use(this.#redirect, payload)] : [metacopy];
+    return node.xattrs.size === 0 ? added : [...this.ofNode(node), ...added].sort(byName);
   }
-}
 
-/** The stored xattrs of an inode, in name order. */
-function planXattrs(
-  inode: Inode,
-  known: OverlayXattrs,
-  version: FormatVersion,
-  isRoot: boolean,
-): XattrEntry[] {
-  const { node } = inode;
-  const external = inode.external ? known.ofExternal(node) : [];
-  if (node.xattrs.size === 0 && inode.external) return external;
-  const list = new XattrList(node);
-  if (isRoot) list.set(overlay.OPAQUE, overlay.OPAQUE_ROOT);
-  for (const entry of external) list.add(entry);
-  if (isWhiteout(node) && (inode.mode & S_IFMT) === S_IFREG) {
-    list.set(overlay.ESCAPED_WHITEOUT, overlay.EMPTY);
-    list.set(overlay.USER_WHITEOUT, overlay.EMPTY);
-  }
-  if (fileType(node) === S_IFDIR && holdsWhiteout(node)) {
-    list.set(overlay.ESCAPED_WHITEOUTS, overlay.EMPTY);
-    list.set(overlay.USER_WHITEOUTS, overlay.EMPTY);
-    if (version >= 1) {
-      list.set(overlay.ESCAPED_OPAQUE, overlay.OPAQUE_WHITEOUTS);
-      list.set(overlay.USER_OPAQUE, overlay.OPAQUE_WHITEOUTS);
+  /** Those that the node itself carries, in name order. */
+  ofNode({ xattrs }: TreeNode): readonly XattrEntry[] {
+    let list = this.#lists.get(xattrs);
+    if (list !== undefined) {
+      for (const entry of list) this.pool.useAgain(entry);
+      return list;
     }
+    const { pool } = this;
+    list = [...xattrs]
+      .map(([key, value]) => pool.use(pool.name(overlay.escapeXattrName(key)), toByteString(value)))
+      .sort(byName);
+    this.#lists.set(xattrs, list);
+    return list;
   }
-  return list.entries(known.pool);
 }
 
-function holdsWhiteout(directory: TreeNode): boolean {
-  if (directory.children === undefined) return false;
-  for (const child of directory.children.values()) {
-    if (child.hardlink === undefined && isWhiteout(child)) return true;
-  }
-  return false;
+function byName(a: XattrEntry, b: XattrEntry): number {
+  return a.name.key < b.name.key ? -1 : 1;
 }
 
 /**
@@ -271,7 +320,7 @@ function holdsWhiteout(directory: TreeNode): boolean {
  * whatever the node carried before; a node that fails there has to fail here, or digests would differ.
  */
 class XattrList {
-  readonly #values = new Map<ByteString, ByteString | XattrEntry>();
+  readonly #values = new Map<ByteString, ByteString>();
   #space = 0;
 
   constructor(node: TreeNode) {
@@ -280,26 +329,14 @@ class XattrList {
   }
 
   set(key: ByteString, value: ByteString): void {
-    this.#account(key, value.length);
-    this.#values.set(key, value);
-  }
-
-  /** One that the pool has counted already. */
-  add(entry: XattrEntry): void {
-    this.#account(entry.name.key, valueSize(entry));
-    this.#values.set(entry.name.key, entry);
-  }
-
-  #account(key: ByteString, valueBytes: number): void {
     const old = this.#values.get(key);
     let space = this.#space;
     let others = this.#values.size;
     if (old !== undefined) {
       others--;
-      const oldBytes = typeof old === 'string' ? old.length : valueSize(old);
-      space = others === 0 ? 0 : space - (7 + key.length + oldBytes);
+      space = others === 0 ? 0 : space - (7 + key.length + old.length);
     }
-    space += 7 + key.length + valueBytes + (others === 0 ? 12 : 0);
+    space += 7 + key.length + value.length + (others === 0 ? 12 : 0);
     if (space < 0 || space > MAX_XATTR_SPACE) {
       throw badInput(
         'overlay-xattrs-too-large',
@@ -307,14 +344,12 @@ class XattrList {
       );
     }
     this.#space = space;
+    this.#values.set(key, value);
   }
 
   entries(pool: XattrPool): XattrEntry[] {
-    const entries: XattrEntry[] = [];
-    for (const key of [...this.#values.keys()].sort()) {
-      const value = this.#values.get(key) ?? overlay.EMPTY;
-      entries.push(typeof value === 'string' ? pool.use(pool.name(key), value) : value);
-    }
-    return entries;
+    return [...this.#values.keys()]
+      .sort()
+      .map((key) => pool.use(pool.name(key), this.#values.get(key) ?? overlay.EMPTY));
   }
 }

@@ -8,7 +8,7 @@
 import { roundUp } from './bytes.ts';
 import type { ByteString } from './encoding.ts';
 import * as layout from './erofs-layout.ts';
-import { chooseVersion, type FormatVersion, type ImagePlan, type Inode, planImage } from './erofs-plan.ts';
+import { type Dirent, type FormatVersion, type ImagePlan, type Inode, planImage } from './erofs-plan.ts';
 import { putBytes, writeXattrArea, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type ValidatedTree } from './tree.ts';
@@ -26,63 +26,79 @@ const MAX_U32 = 0xffffffff;
 
 /** The image of this tree. With the default options it is the one whose digest ostree puts into commits. */
 export function writeImage(tree: ValidatedTree, options: ImageOptions = {}): Uint8Array {
-  const plan = planImage(tree, chooseVersion(tree, options.minVersion ?? 0, options.maxVersion ?? 1));
+  const plan = planImage(tree, options.minVersion ?? 0, options.maxVersion ?? 1);
   return emitImage(plan, layoutImage(plan));
 }
 
 export interface ImageLayout {
   /** Where the shared xattrs begin. */
   inodesEnd: number;
+  /** Where the data blocks begin. */
+  dataStart: number;
   size: number;
 }
 
 /** Gives every inode of the plan its place. */
 export function layoutImage(plan: ImagePlan): ImageLayout {
   plan.xattrs.layoutShared();
-  const inodesEnd = placeInodes(plan);
+  let end: number = layout.SUPER.END;
+  let blocks = 0;
+  for (const inode of plan.inodes) {
+    end = placeInode(inode, plan, roundUp(end, SLOT_SIZE));
+    blocks += inode.blocks;
+  }
+  const inodesEnd = roundUp(end, SLOT_SIZE);
   const dataStart = roundUp(inodesEnd + plan.xattrs.sharedSize, BLOCK_SIZE);
-  return { inodesEnd, size: dataStart + placeBlocks(plan, dataStart / BLOCK_SIZE) * BLOCK_SIZE };
+  return { inodesEnd, dataStart, size: dataStart + blocks * BLOCK_SIZE };
 }
 
-/** The bytes of a plan that has its layout. The reader uses it, too, to see whether an image is what we would write. */
-export function emitImage(plan: ImagePlan, { inodesEnd, size }: ImageLayout): Uint8Array {
+/** The bytes of a plan that has its layout. */
+export function emitImage(plan: ImagePlan, { inodesEnd, dataStart, size }: ImageLayout): Uint8Array {
   const out = new Uint8Array(size);
   const view = new DataView(out.buffer);
   writeHeader(view, plan);
   writeSuperblock(view, plan, inodesEnd, size);
-  for (const inode of plan.inodes) writeInode(out, view, inode, inodesEnd % BLOCK_SIZE);
+  let block = dataStart / BLOCK_SIZE;
+  for (const inode of plan.inodes) {
+    writeInode(out, view, inode, inode.blocks > 0 ? block : 0, inodesEnd % BLOCK_SIZE);
+    block += inode.blocks;
+  }
   plan.xattrs.writeShared(out, inodesEnd);
   return out;
 }
 
-/** Gives every inode its offset; returns where they end. */
-function placeInodes(plan: ImagePlan): number {
-  let offset: number = layout.SUPER.END;
-  for (const inode of plan.inodes) {
-    measure(inode);
-    inode.extended = needsExtended(inode, plan);
-    inode.xattrSize = xattrAreaSize(inode.xattrs);
-    offset = placeInode(inode, roundUp(offset, SLOT_SIZE));
+/** `start` is where it goes when nothing behind it crosses a block; returns where it ends. */
+function placeInode(inode: Inode, plan: ImagePlan, start: number): number {
+  measure(inode);
+  const type = inode.mode & S_IFMT;
+  inode.extended = needsExtended(inode, plan);
+  inode.xattrSize = xattrAreaSize(inode.xattrs);
+  const head = (inode.extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + inode.xattrSize;
+  inode.offset = start;
+  // Nothing to place, as of most: saves an object for each.
+  if (type === S_IFLNK || ((start + head) % BLOCK_SIZE) + inode.tail > BLOCK_SIZE) {
+    const { offset, moved } = layout.placeInode(type === S_IFLNK, start, head, inode.tail);
+    inode.offset = offset;
+    if (moved) {
+      inode.blocks++;
+      inode.tail = 0;
+    }
   }
-  return roundUp(offset, SLOT_SIZE);
+  return inode.offset + head + inode.tail;
 }
 
 /** Whole blocks and the bytes behind the inode. */
 function measure(inode: Inode): void {
-  switch (inode.mode & S_IFMT) {
-    case S_IFDIR:
-      measureDirectory(inode);
-      break;
-    case S_IFLNK:
-      inode.tail = inode.size;
-      break;
-    case S_IFREG:
-      if (inode.external) inode.tail = layout.CHUNK_INDEX_SIZE * layout.chunkCount(inode.size);
-      else if (inode.content !== undefined) {
-        inode.tail = layout.tailOfContent(inode.content.length);
-        inode.blocks = Math.ceil((inode.content.length - inode.tail) / BLOCK_SIZE);
-      }
-      break;
+  const { content } = inode.node;
+  if (inode.external) {
+    inode.tail = layout.CHUNK_INDEX_SIZE * layout.chunkCount(inode.size);
+  } else if (inode.entries.length > 0) {
+    measureDirectory(inode);
+  } else if ((inode.mode & S_IFMT) === S_IFLNK) {
+    inode.tail = inode.size;
+  } else if (content !== undefined) {
+    inode.tail = layout.tailOfContent(content.length);
+    inode.blocks = Math.ceil((content.length - inode.tail) / BLOCK_SIZE);
   }
 }
 
@@ -118,33 +134,6 @@ function needsExtended(inode: Inode, plan: ImagePlan): boolean {
   );
 }
 
-function headSize(inode: Inode): number {
-  return (inode.extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + inode.xattrSize;
-}
-
-/** Returns where the inode ends. */
-function placeInode(inode: Inode, start: number): number {
-  const head = headSize(inode);
-  const isLink = (inode.mode & S_IFMT) === S_IFLNK;
-  const { offset, moved } = layout.placeInode(isLink, start, head, inode.tail);
-  if (moved) {
-    inode.blocks++;
-    inode.tail = 0;
-  }
-  inode.offset = offset;
-  return offset + head + inode.tail;
-}
-
-/** Gives every inode its data blocks; returns how many there are. */
-function placeBlocks(plan: ImagePlan, firstBlock: number): number {
-  let used = 0;
-  for (const inode of plan.inodes) {
-    if (inode.blocks > 0) inode.blockAddress = firstBlock + used;
-    used += inode.blocks;
-  }
-  return used;
-}
-
 function writeHeader(view: DataView, plan: ImagePlan): void {
   const acl = plan.xattrs.has('system.posix_acl_access') || plan.xattrs.has('system.posix_acl_default');
   view.setUint32(layout.HEADER.MAGIC, layout.COMPOSEFS_MAGIC, true);
@@ -176,117 +165,109 @@ function writeSuperblock(view: DataView, plan: ImagePlan, inodesEnd: number, siz
   view.setUint32(SUPER.XATTR_BLKADDR, Math.floor(inodesEnd / BLOCK_SIZE), true);
 }
 
-function writeInode(out: Uint8Array, view: DataView, inode: Inode, sharedBase: number): void {
-  const at = inode.offset;
-  const dataLayout = inode.external
+/** `block`: its first one. Two fields of 16 bits are written at once. */
+function writeInode(out: Uint8Array, view: DataView, inode: Inode, block: number, sharedBase: number): void {
+  const { offset: at, node, extended, xattrSize } = inode;
+  const type = inode.mode & S_IFMT;
+  const form = inode.external
     ? layout.LAYOUT_CHUNK_BASED
     : inode.tail > 0
       ? layout.LAYOUT_FLAT_INLINE
       : layout.LAYOUT_FLAT_PLAIN;
-  view.setUint16(
-    at,
-    (dataLayout << layout.FORMAT_LAYOUT_SHIFT) | (inode.extended ? layout.FORMAT_EXTENDED : 0),
-    true,
-  );
-  view.setUint16(at + layout.COMPACT.XATTR_ICOUNT, xattrCount(inode.xattrSize), true);
-  view.setUint16(at + layout.COMPACT.MODE, inode.mode & MAX_U16, true);
-  view.setUint32(at + layout.COMPACT.U, unionField(inode), true);
+  const format = (form << layout.FORMAT_LAYOUT_SHIFT) | (extended ? layout.FORMAT_EXTENDED : 0);
+  const size = type === S_IFDIR || type === S_IFREG || type === S_IFLNK ? inode.size : 0;
+  view.setUint32(at, format | (xattrCount(xattrSize) << 16), true);
+  view.setUint32(at + layout.COMPACT.U, unionField(inode, block), true);
   view.setUint32(at + layout.COMPACT.INO, inode.ino, true);
-  const size = storedSize(inode);
-  const { uid, gid, mtimeSec, mtimeNsec } = inode.node;
-  if (inode.extended) {
-    view.setUint32(at + layout.EXTENDED.SIZE, size % 2 ** 32, true);
+  let end = at + layout.INODE_COMPACT_SIZE;
+  if (extended) {
+    view.setUint16(at + layout.EXTENDED.MODE, inode.mode, true);
+    view.setUint32(at + layout.EXTENDED.SIZE, size, true);
     view.setUint32(at + layout.EXTENDED.SIZE + 4, Math.floor(size / 2 ** 32), true);
-    view.setUint32(at + layout.EXTENDED.UID, uid, true);
-    view.setUint32(at + layout.EXTENDED.GID, gid, true);
-    view.setBigInt64(at + layout.EXTENDED.MTIME, mtimeSec, true);
-    view.setUint32(at + layout.EXTENDED.MTIME_NSEC, mtimeNsec, true);
+    view.setUint32(at + layout.EXTENDED.UID, node.uid, true);
+    view.setUint32(at + layout.EXTENDED.GID, node.gid, true);
+    view.setBigInt64(at + layout.EXTENDED.MTIME, node.mtimeSec, true);
+    view.setUint32(at + layout.EXTENDED.MTIME_NSEC, node.mtimeNsec, true);
     view.setUint32(at + layout.EXTENDED.NLINK, inode.nlink, true);
+    end = at + layout.INODE_EXTENDED_SIZE;
   } else {
-    view.setUint16(at + layout.COMPACT.NLINK, inode.nlink, true);
+    view.setUint32(at + layout.COMPACT.MODE, (inode.mode & MAX_U16) | (inode.nlink << 16), true);
     view.setUint32(at + layout.COMPACT.SIZE, size, true);
-    view.setUint16(at + layout.COMPACT.UID, uid, true);
-    view.setUint16(at + layout.COMPACT.GID, gid, true);
+    view.setUint32(at + layout.COMPACT.UID, node.uid | (node.gid << 16), true);
   }
-  const xattrs = at + (inode.extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE);
-  writeXattrArea(out, view, xattrs, inode.xattrs, sharedBase);
-  writeData(out, view, inode, xattrs + inode.xattrSize);
-}
-
-function storedSize(inode: Inode): number {
-  const type = inode.mode & S_IFMT;
-  return type === S_IFDIR || type === S_IFREG || type === S_IFLNK ? inode.size : 0;
+  if (xattrSize > 0) writeXattrArea(out, view, end, inode.xattrs, sharedBase);
+  if (inode.tail + inode.blocks > 0) writeData(out, view, inode, end + xattrSize, block);
 }
 
 /** i_u: device number, chunk format or first data block. libcomposefs lets the last two overlap. */
-function unionField(inode: Inode): number {
+function unionField(inode: Inode, block: number): number {
+  if (inode.external) return (block & 0xffff0000) | (layout.chunkBits(inode.size) - layout.BLOCK_SIZE_LOG2);
   const type = inode.mode & S_IFMT;
-  if (type === S_IFCHR || type === S_IFBLK) return inode.node.rdev;
-  if (!inode.external) return inode.blockAddress;
-  const bits = layout.chunkBits(inode.size) - layout.BLOCK_SIZE_LOG2;
-  return ((inode.blockAddress & 0xffff0000) | bits) >>> 0;
+  return type === S_IFCHR || type === S_IFBLK ? inode.node.rdev : block;
 }
 
-function writeData(out: Uint8Array, view: DataView, inode: Inode, tailStart: number): void {
-  const blockStart = inode.blockAddress * BLOCK_SIZE;
-  switch (inode.mode & S_IFMT) {
-    case S_IFDIR:
-      writeDirectory(out, view, inode, tailStart);
-      break;
-    case S_IFLNK:
-      putBytes(out, inode.tail > 0 ? tailStart : blockStart, inode.node.payload ?? ('' as ByteString));
-      break;
-    case S_IFREG:
-      if (inode.external) {
-        if (inode.blocks > 0) out.fill(0xff, blockStart, blockStart + BLOCK_SIZE);
-        else out.fill(0xff, tailStart, tailStart + inode.tail);
-      } else if (inode.content !== undefined) {
-        const whole = inode.content.length - inode.tail;
-        if (whole > 0) out.set(inode.content.subarray(0, whole), blockStart);
-        out.set(inode.content.subarray(whole), tailStart);
-      }
-      break;
+function writeData(out: Uint8Array, view: DataView, inode: Inode, tailStart: number, block: number): void {
+  const { tail, node } = inode;
+  const blockStart = block * BLOCK_SIZE;
+  if (inode.external) {
+    if (inode.blocks > 0) out.fill(0xff, blockStart, blockStart + BLOCK_SIZE);
+    else
+      for (let at = 0; at < tail; at += layout.CHUNK_INDEX_SIZE)
+        view.setUint32(tailStart + at, layout.CHUNK_HOLE, true);
+  } else if (inode.entries.length > 0) {
+    writeDirectory(out, view, inode, tailStart, block);
+  } else if (node.content !== undefined) {
+    const whole = node.content.length - tail;
+    if (whole > 0) out.set(node.content.subarray(0, whole), blockStart);
+    out.set(whole > 0 ? node.content.subarray(whole) : node.content, tailStart);
+  } else {
+    putBytes(out, tail > 0 ? tailStart : blockStart, node.payload ?? ('' as ByteString));
   }
 }
 
 /** Splits the entries as measureDirectory() did: full blocks first, the rest behind the inode. */
-function writeDirectory(out: Uint8Array, view: DataView, inode: Inode, tailStart: number): void {
-  const { entries } = inode;
+function writeDirectory(
+  out: Uint8Array,
+  view: DataView,
+  { entries, blocks }: Inode,
+  tailStart: number,
+  block: number,
+): void {
   let first = 0;
-  for (let chunk = 0; first < entries.length; chunk++) {
-    let used = 0;
-    let end = first;
-    for (; end < entries.length; end++) {
-      const size = DIRENT_SIZE + (entries[end]?.name.length ?? 0);
-      if (used + size > BLOCK_SIZE) break;
-      used += size;
+  let used = 0;
+  let chunk = 0;
+  const place = () => (chunk < blocks ? (block + chunk) * BLOCK_SIZE : tailStart);
+  for (let i = 0; i < entries.length; i++) {
+    const size = DIRENT_SIZE + (entries[i] as Dirent).name.length;
+    if (used + size > BLOCK_SIZE) {
+      writeDirents(out, view, place(), entries, first, i);
+      first = i;
+      used = 0;
+      chunk++;
     }
-    const start = chunk < inode.blocks ? (inode.blockAddress + chunk) * BLOCK_SIZE : tailStart;
-    writeDirents(out, view, start, inode, first, end);
-    first = end;
+    used += size;
   }
+  writeDirents(out, view, place(), entries, first, entries.length);
 }
 
 function writeDirents(
   out: Uint8Array,
   view: DataView,
   start: number,
-  dir: Inode,
+  entries: readonly Dirent[],
   first: number,
   end: number,
 ): void {
   let nameOffset = (end - first) * DIRENT_SIZE;
   let at = start;
   for (let i = first; i < end; i++) {
-    const entry = dir.entries[i];
-    if (entry === undefined) break;
-    const nid = entry.inode.offset / SLOT_SIZE;
-    view.setUint32(at + layout.DIRENT.NID, nid % 2 ** 32, true);
-    view.setUint32(at + layout.DIRENT.NID + 4, Math.floor(nid / 2 ** 32), true);
-    view.setUint16(at + layout.DIRENT.NAMEOFF, nameOffset, true);
-    view.setUint8(at + layout.DIRENT.FILE_TYPE, layout.direntType(entry.inode.mode));
-    putBytes(out, start + nameOffset, entry.name);
-    nameOffset += entry.name.length;
+    const { name, inode } = entries[i] as Dirent;
+    const nid = inode.offset / SLOT_SIZE;
+    view.setUint32(at + layout.DIRENT.NID, nid, true);
+    if (nid > MAX_U32) view.setUint32(at + layout.DIRENT.NID + 4, Math.floor(nid / 2 ** 32), true);
+    view.setUint32(at + layout.DIRENT.NAMEOFF, nameOffset | (layout.direntType(inode.mode) << 16), true);
+    putBytes(out, start + nameOffset, name);
+    nameOffset += name.length;
     at += DIRENT_SIZE;
   }
 }

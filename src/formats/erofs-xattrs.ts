@@ -3,12 +3,11 @@
  * inode go into the shared table, and each inode has an area of references and inline entries.
  */
 
-import { equalBytes, roundUp } from './bytes.ts';
-import { type ByteString, toByteString } from './encoding.ts';
+import { equalBytes } from './bytes.ts';
+import { type ByteString, fromByteString, toByteString } from './encoding.ts';
 import {
   MAX_SHARED_REFS,
   splitXattrName,
-  XATTR_ENTRY_SIZE,
   XATTR_HEADER_SIZE,
   XATTR_REF_SIZE,
   xattrFilterBit,
@@ -18,23 +17,23 @@ export interface XattrEntry {
   readonly name: XattrNameInfo;
   /** Behind the lead of the name; of a digest its bytes. */
   readonly value: ByteString | Uint8Array;
-  /** Bytes in the image, padding included. */
-  size: number;
   uses: number;
   /** In the shared table; only when `uses` is above 1. */
   sharedOffset: number;
+  /** Another digest with the same first bytes. */
+  readonly next: XattrEntry | undefined;
 }
 
 export interface XattrNameInfo {
-  key: ByteString;
-  index: number;
-  suffix: ByteString;
-  filterBit: number;
+  readonly key: ByteString;
+  readonly filterBit: number;
   /** What all values begin with, where that is known: so they need not be put together before they are written. */
-  lead: ByteString;
-  byValue: Map<ByteString, XattrEntry>;
+  readonly lead: ByteString;
+  /** What an entry begins with: the lengths of suffix and value, the latter of it 0, the index, suffix and lead. */
+  head: Uint8Array;
+  readonly byValue: Map<ByteString, XattrEntry>;
   /** By the first bytes as a number: digests, of which text is made too slowly. */
-  byDigest: Map<number, XattrEntry[]>;
+  readonly byDigest: Map<number, XattrEntry>;
 }
 
 const NO_LEAD = '' as ByteString;
@@ -55,8 +54,11 @@ export class XattrPool {
     let name = names.find((one) => one.lead === lead);
     if (name === undefined) {
       const split = splitXattrName(key);
+      const head = fromByteString(`\0\0\0\0${split.suffix}${lead}` as ByteString);
+      head[0] = split.suffix.length;
+      head[1] = split.index;
       const filterBit = xattrFilterBit(split);
-      name = { key, ...split, filterBit, lead, byValue: new Map(), byDigest: new Map() };
+      name = { key, filterBit, lead, head, byValue: new Map(), byDigest: new Map() };
       names.push(name);
     }
     return name;
@@ -66,28 +68,33 @@ export class XattrPool {
   use(name: XattrNameInfo, value: ByteString): XattrEntry {
     let entry = name.byValue.get(value);
     if (entry === undefined) {
-      entry = newEntry(name, value);
+      entry = { name, value, uses: 1, sharedOffset: 0, next: undefined };
       name.byValue.set(value, entry);
+    } else {
+      this.useAgain(entry);
     }
-    entry.uses++;
     return entry;
   }
 
   /** The same for a digest, which nobody may change afterwards. */
   useDigest(name: XattrNameInfo, digest: Uint8Array): XattrEntry {
     const key = firstBytes(digest);
-    let entries = name.byDigest.get(key);
-    if (entries === undefined) {
-      entries = [];
-      name.byDigest.set(key, entries);
-    }
-    let entry = entries.find(({ value }) => equalBytes(value as Uint8Array, digest));
+    const first = name.byDigest.get(key);
+    let entry = first;
+    while (entry !== undefined && !equalBytes(entry.value as Uint8Array, digest)) entry = entry.next;
     if (entry === undefined) {
-      entry = newEntry(name, digest);
-      entries.push(entry);
+      entry = { name, value: digest, uses: 1, sharedOffset: 0, next: first };
+      name.byDigest.set(key, entry);
+    } else {
+      this.useAgain(entry);
     }
-    entry.uses++;
     return entry;
+  }
+
+  /** Counts one more use of an entry. */
+  useAgain(entry: XattrEntry): void {
+    entry.uses++;
+    if (entry.uses === 2) this.#shared.push(entry);
   }
 
   has(key: string): boolean {
@@ -96,18 +103,12 @@ export class XattrPool {
 
   /** To be called once, when no further use comes. */
   layoutShared(): void {
-    const shareIfUsed = (entry: XattrEntry) => {
-      if (entry.uses > 1) this.#shared.push(entry);
-    };
-    for (const name of [...this.#names.values()].flat()) {
-      for (const entry of name.byValue.values()) shareIfUsed(entry);
-      for (const entries of name.byDigest.values()) for (const entry of entries) shareIfUsed(entry);
-    }
-    this.#shared.sort(compareShared);
+    const values = this.#shared.map((entry) => ({ entry, value: wholeValue(entry) }));
+    this.#shared = values.sort(compareShared).map(({ entry }) => entry);
     let offset = 0;
     for (const entry of this.#shared) {
       entry.sharedOffset = offset;
-      offset += entry.size;
+      offset += entrySize(entry);
     }
     this.sharedSize = offset;
   }
@@ -117,11 +118,6 @@ export class XattrPool {
   }
 }
 
-function newEntry(name: XattrNameInfo, value: ByteString | Uint8Array): XattrEntry {
-  const size = roundUp(XATTR_ENTRY_SIZE + name.suffix.length + name.lead.length + value.length, 4);
-  return { name, value, size, uses: 0, sharedOffset: 0 };
-}
-
 /** Four of them, as good as random. */
 function firstBytes(digest: Uint8Array): number {
   return (
@@ -129,21 +125,27 @@ function firstBytes(digest: Uint8Array): number {
   );
 }
 
-/** Bytes of the value, its lead included. */
-export function valueSize({ name, value }: XattrEntry): number {
-  return name.lead.length + value.length;
+/** Bytes in the image, padding included. */
+function entrySize({ name, value }: XattrEntry): number {
+  return (name.head.length + value.length + 3) & ~3;
 }
 
 function wholeValue({ name, value }: XattrEntry): ByteString {
   return (name.lead + (typeof value === 'string' ? value : toByteString(value))) as ByteString;
 }
 
+interface SharedValue {
+  readonly entry: XattrEntry;
+  /** Its lead included. */
+  readonly value: ByteString;
+}
+
 /** libcomposefs fills the table backwards: name, value length, value, each descending. */
-function compareShared(a: XattrEntry, b: XattrEntry): number {
-  if (a.name.key !== b.name.key) return a.name.key < b.name.key ? 1 : -1;
-  const [mine, other] = [wholeValue(a), wholeValue(b)];
-  if (mine.length !== other.length) return other.length - mine.length;
-  return mine < other ? 1 : -1;
+function compareShared(a: SharedValue, b: SharedValue): number {
+  const [mine, other] = [a.entry.name.key, b.entry.name.key];
+  if (mine !== other) return mine < other ? 1 : -1;
+  if (a.value.length !== b.value.length) return b.value.length - a.value.length;
+  return a.value < b.value ? 1 : -1;
 }
 
 /** Bytes between an inode and its tail; `entries` in name order. */
@@ -153,7 +155,7 @@ export function xattrAreaSize(entries: readonly XattrEntry[]): number {
   let inline = 0;
   for (const entry of entries) {
     if (entry.uses > 1 && refs < MAX_SHARED_REFS) refs++;
-    else inline += entry.size;
+    else inline += entrySize(entry);
   }
   return XATTR_HEADER_SIZE + refs * XATTR_REF_SIZE + inline;
 }
@@ -171,49 +173,37 @@ export function writeXattrArea(
   entries: readonly XattrEntry[],
   sharedBase: number,
 ): void {
-  if (entries.length === 0) return;
   let filter = 0;
+  let at = start + XATTR_HEADER_SIZE;
   let refs = 0;
   for (const entry of entries) {
     filter |= entry.name.filterBit;
-    if (entry.uses > 1 && refs < MAX_SHARED_REFS) {
-      view.setUint32(
-        start + XATTR_HEADER_SIZE + refs * XATTR_REF_SIZE,
-        (sharedBase + entry.sharedOffset) / 4,
-        true,
-      );
-      refs++;
-    }
+    if (entry.uses === 1 || refs === MAX_SHARED_REFS) continue;
+    view.setUint32(at, (sharedBase + entry.sharedOffset) / 4, true);
+    at += XATTR_REF_SIZE;
+    refs++;
   }
-  view.setUint32(start, ~filter >>> 0, true);
+  view.setUint32(start, ~filter, true);
   out[start + 4] = refs;
-  let at = start + XATTR_HEADER_SIZE + refs * XATTR_REF_SIZE;
-  let referenced = 0;
+  // Those that are referred to come first among the shared ones.
   for (const entry of entries) {
-    if (entry.uses > 1 && referenced < MAX_SHARED_REFS) {
-      referenced++;
+    if (entry.uses > 1 && refs > 0) {
+      refs--;
       continue;
     }
     writeEntry(out, at, entry);
-    at += entry.size;
+    at += entrySize(entry);
   }
 }
 
-function writeEntry(out: Uint8Array, at: number, entry: XattrEntry): void {
-  const { value } = entry;
-  const { suffix, index, lead } = entry.name;
-  const length = valueSize(entry);
-  out[at] = suffix.length;
-  out[at + 1] = index;
-  out[at + 2] = length & 0xff;
+function writeEntry(out: Uint8Array, at: number, { name, value }: XattrEntry): void {
+  const { head, lead } = name;
+  const length = lead.length + value.length;
+  out.set(head, at);
+  out[at + 2] = length;
   out[at + 3] = length >> 8;
-  let end = at + XATTR_ENTRY_SIZE;
-  putBytes(out, end, suffix);
-  end += suffix.length;
-  putBytes(out, end, lead);
-  end += lead.length;
-  if (typeof value === 'string') putBytes(out, end, value);
-  else for (let i = 0; i < value.length; i++) out[end + i] = value[i] as number;
+  if (typeof value === 'string') putBytes(out, at + head.length, value);
+  else out.set(value, at + head.length);
 }
 
 export function putBytes(out: Uint8Array, at: number, text: ByteString): void {

@@ -42,6 +42,11 @@ export interface TreeNode {
   children?: Map<ByteString, TreeNode> | undefined;
   /** This name is another link to that node (which may itself be a link); of this node only the name counts. */
   hardlink?: TreeNode | undefined;
+  /**
+   * Where the last one who numbered a tree's nodes put this one; of no meaning to others. Only the list that has the
+   * node at this place was made by that one. A Map of nodes takes ten times as long.
+   */
+  index?: number | undefined;
 }
 
 /** For a node without. */
@@ -72,6 +77,7 @@ export function newNode(head: NodeHead): TreeNode {
     xattrs: head.xattrs,
     children: undefined,
     hardlink: undefined,
+    index: undefined,
   };
 }
 
@@ -161,22 +167,27 @@ export function validateTree(root: TreeNode): ValidatedTree {
   if (fileType(root) !== S_IFDIR || root.hardlink !== undefined) {
     throw invalid('tree-root-not-directory', place, 'is not a directory');
   }
-  const seen = new Set<TreeNode>();
   const links: number[] = [];
   for (let at = 0; at < nodes.length; at++) {
     const node = nodes[at] as TreeNode;
     place.at = at;
     place.node = node;
-    if (seen.has(node)) throw invalid('tree-node-repeated', place, 'is the same node as another name');
-    seen.add(node);
-    if (node.hardlink === undefined) checkNode(place);
-    else links.push(at);
-    if (node.hardlink === undefined && node.children !== undefined) queueNames(place, node.children);
+    const before = node.index ?? 0;
+    if (before !== at && nodes[before] === node) {
+      throw invalid('tree-node-repeated', place, 'is the same node as another name');
+    }
+    node.index = at;
+    if (node.hardlink !== undefined) {
+      links.push(at);
+      continue;
+    }
+    checkNode(place);
+    if (node.children !== undefined) queueNames(place, node.children);
   }
   for (const at of links) {
     place.at = at;
     place.node = nodes[at] as TreeNode;
-    checkLink(place, seen);
+    checkLink(place);
   }
   return root as ValidatedTree;
 }
@@ -196,13 +207,13 @@ function queueNames(place: Place, children: ReadonlyMap<ByteString, TreeNode>): 
   });
 }
 
-function checkLink(place: Place, seen: ReadonlySet<TreeNode>): void {
+function checkLink(place: Place): void {
   if (place.node.children !== undefined) {
     throw invalid('tree-children-not-directory', place, 'is a hard link and has children');
   }
   const target = resolveHardlink(place.node);
   if (target === undefined) throw invalid('hardlink-loop', place, 'is a hard link in a circle of hard links');
-  if (!seen.has(target))
+  if (place.nodes[target.index ?? 0] !== target)
     throw invalid('hardlink-target-missing', place, 'is a hard link to a node outside the tree');
   if (fileType(target) === S_IFDIR)
     throw invalid('hardlink-to-directory', place, 'is a hard link to a directory');

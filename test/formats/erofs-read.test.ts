@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { dumpImage } from '../../src/formats/dump.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
-import { ascii, type ByteString, hex, toByteString } from '../../src/formats/encoding.ts';
+import { ascii, type ByteString, fromByteString, hex, toByteString } from '../../src/formats/encoding.ts';
 import { findingText } from '../../src/formats/erofs-findings.ts';
 import { type ImagePlan, type Inode, planImage } from '../../src/formats/erofs-plan.ts';
 import { checkImage, imageObjects, readImage } from '../../src/formats/erofs-read.ts';
@@ -61,8 +61,8 @@ const CRAFTED: Craft[] = [
   ],
   [
     'a shared xattr that one inode has',
-    (inodes) => {
-      for (const entry of inodeAt(inodes, 'b').xattrs) entry.uses = 2;
+    (inodes, plan) => {
+      for (const entry of inodeAt(inodes, 'b').xattrs) plan.xattrs.useAgain(entry);
     },
     'composefs-xattr-sharing',
     'has 1 users',
@@ -79,9 +79,8 @@ const CRAFTED: Craft[] = [
   [
     'an xattr under another prefix than its own',
     (inodes) => {
-      for (const entry of inodeAt(inodes, 'b').xattrs) {
-        Object.assign(entry.name, { index: 0, suffix: entry.name.key });
-        entry.size = 4 + 'user.only'.length + 1 + 2;
+      for (const { name } of inodeAt(inodes, 'b').xattrs) {
+        name.head = fromByteString(`\x09\0\0\0${name.key}` as ByteString);
       }
     },
     'composefs-xattr-prefix',
@@ -109,13 +108,21 @@ const CRAFTED: Craft[] = [
   ],
   [
     'a whiteout with content',
-    (inodes) => Object.assign(inodeAt(inodes, 'w', 'gone'), { size: 4, content: new Uint8Array(4) }),
+    (inodes) => {
+      const inode = inodeAt(inodes, 'w', 'gone');
+      inode.size = 4;
+      inode.node.content = new Uint8Array(4);
+    },
     'composefs-whiteout-invalid',
     '4 bytes',
   ],
   [
     'too much inline content',
-    (inodes) => Object.assign(inodeAt(inodes, 'b'), { size: 6000, content: new Uint8Array(6000) }),
+    (inodes) => {
+      const inode = inodeAt(inodes, 'b');
+      inode.size = 6000;
+      inode.node.content = new Uint8Array(6000);
+    },
     'composefs-content-too-large',
     '6000',
   ],
@@ -141,7 +148,8 @@ const CRAFTED: Craft[] = [
   [
     'a root whiteout with another owner',
     (inodes) => {
-      inodeAt(inodes, '7f').node.uid = 1;
+      const inode = inodeAt(inodes, '7f');
+      Object.assign(inode, { node: { ...inode.node, uid: 1 } });
     },
     'composefs-whiteout-invalid',
     '"7f"',

@@ -3,7 +3,7 @@
  * escapes. Source: composefs-dump(5).
  */
 
-import { type ByteString, printable } from './encoding.ts';
+import { type ByteString, printable, toByteString } from './encoding.ts';
 import { direntType } from './erofs-layout.ts';
 import { badInput, type SealrootError } from './errors.ts';
 import { MAX_FILE_BYTES } from './tree.ts';
@@ -21,12 +21,12 @@ export function malformed({ line }: Pick<Line, 'line'>, what: string, fact: stri
 }
 
 const MAX_U64 = 2n ** 64n - 1n;
-/** The number that a few digits are, and nothing else; -1 for whatever needs a closer look. */
-function plainNumber(field: string, base: 8 | 10): number {
-  if (field.length === 0 || field.length > 15) return -1;
+/** The number that a few digits from `at` to `end` are, and nothing else; -1 for whatever needs a closer look. */
+function plainNumber(text: string, at: number, end: number, base: 8 | 10): number {
+  if (end <= at || end - at > 15) return -1;
   let value = 0;
-  for (let i = 0; i < field.length; i++) {
-    const digit = field.charCodeAt(i) - 0x30;
+  for (let i = at; i < end; i++) {
+    const digit = text.charCodeAt(i) - 0x30;
     if (digit < 0 || digit >= base) return -1;
     value = value * base + digit;
   }
@@ -45,22 +45,22 @@ export function parseU64(line: Line, field: string, what: string, octal: boolean
   return match[1] === '-' ? BigInt.asUintN(64, -value) : value;
 }
 
-/** Exact up to 2^53; every larger number comes out larger than that. */
-export function parseSize(line: Line, field: string): number {
-  const plain = plainNumber(field, 10);
+/** Exact up to 2^53; every larger number comes out larger than that. The field is a part of `text`. */
+export function parseSize(line: Line, text: string, at: number, end: number): number {
+  const plain = plainNumber(text, at, end, 10);
   if (plain >= 0) return plain;
-  const value = parseU64(line, field, 'size', false);
+  const value = parseU64(line, text.slice(at, end), 'size', false);
   return value > BigInt(MAX_FILE_BYTES) ? 2 * MAX_FILE_BYTES : Number(value);
 }
 
 export function parseU32(line: Line, field = '', what: string): number {
-  const value = plainNumber(field, 10);
+  const value = plainNumber(field, 0, field.length, 10);
   if (value >= 0 && value <= 0xffffffff) return value;
   return Number(BigInt.asUintN(32, parseU64(line, field, what, false)));
 }
 
 export function parseMode(line: Line, field: string): number {
-  const plain = plainNumber(field, 8);
+  const plain = plainNumber(field, 0, field.length, 8);
   const mode = plain >= 0 ? plain % 2 ** 32 : Number(BigInt.asUintN(32, parseU64(line, field, 'mode', true)));
   if (direntType(mode) === 0) {
     throw malformed(line, 'mode', `"${printable(field)}" has no known file type`);
@@ -80,23 +80,21 @@ const HEX_VALUES = Uint8Array.from({ length: 128 }, (_, code) => {
   return Number.isNaN(value) ? 255 : value;
 });
 
-export function parseDigest(line: Line, field: string): Uint8Array {
-  const out = new Uint8Array(field.length / 2);
-  let bad = field.length !== 64 && field.length !== 128 ? 255 : 0;
-  for (let i = 0; i < out.length; i++) {
-    const high = HEX_VALUES[field.charCodeAt(2 * i)] ?? 255;
-    const low = HEX_VALUES[field.charCodeAt(2 * i + 1)] ?? 255;
+/** The field is a part of `text`. */
+export function parseDigest(line: Line, text: string, at: number, end: number): Uint8Array {
+  const size = end - at === 128 ? 64 : 32;
+  const out = new Uint8Array(size);
+  let bad = end - at === 2 * size ? 0 : 255;
+  for (let i = 0, from = at; i < size; i++, from += 2) {
+    const high = HEX_VALUES[text.charCodeAt(from)] ?? 255;
+    const low = HEX_VALUES[text.charCodeAt(from + 1)] ?? 255;
     bad |= high | low;
     out[i] = high * 16 + low;
   }
   if (bad > 15) {
-    throw malformed(line, 'digest', `"${printable(field)}" is neither 64 nor 128 hex digits`);
+    throw malformed(line, 'digest', `"${printable(text.slice(at, end))}" is neither 64 nor 128 hex digits`);
   }
   return out;
-}
-
-export function optional(line: Line, field: string, what: string): ByteString | undefined {
-  return field === '-' ? undefined : unescapeField(line, field, what);
 }
 
 export function cutAtNul(line: Line, text: string): ByteString {
@@ -105,28 +103,60 @@ export function cutAtNul(line: Line, text: string): ByteString {
   return (nul < 0 ? text : text.slice(0, nul)) as ByteString;
 }
 
-const LETTERS: Readonly<Record<string, string>> = { '\\': '\\', n: '\n', r: '\r', t: '\t' };
+/** Of the letter behind a backslash, the character that both stand for. */
+const ESCAPES: ReadonlyMap<number, number> = new Map(
+  ['\\\\', 'n\n', 'r\r', 't\t'].map((pair) => [pair.charCodeAt(0), pair.charCodeAt(1)]),
+);
+const BACKSLASH = 0x5c;
+const LETTER_X = 0x78;
 
 export function unescapeField(line: Line, field: string, what: string): ByteString {
-  let at = line.hasEscapes ? field.indexOf('\\') : -1;
-  if (at < 0) return field as ByteString;
-  let out = '';
-  let from = 0;
-  while (at >= 0) {
-    out += field.slice(from, at);
-    const letter = field.charAt(at + 1);
-    const high = HEX_VALUES[field.charCodeAt(at + 2)] ?? 255;
-    const low = HEX_VALUES[field.charCodeAt(at + 3)] ?? 255;
-    if (letter === 'x' && (high | low) < 16) {
-      out += String.fromCharCode(high * 16 + low);
-      from = at + 4;
+  if (!line.hasEscapes || !field.includes('\\')) return field as ByteString;
+  return toByteString(unescapeBytes(line, field, 0, field.length, what));
+}
+
+/** The field is a part of `text`. */
+export function unescapeBytes(line: Line, text: string, at: number, end: number, what: string): Uint8Array {
+  const out = new Uint8Array(unescapedLength(text, at, end));
+  let from = at;
+  for (let i = 0; i < out.length; i++) {
+    const code = text.charCodeAt(from);
+    if (code !== BACKSLASH) {
+      out[i] = code;
+      from++;
+    } else if (isHexEscape(text, from, end)) {
+      const high = HEX_VALUES[text.charCodeAt(from + 2)] ?? 255;
+      const low = HEX_VALUES[text.charCodeAt(from + 3)] ?? 255;
+      if ((high | low) > 15) throw unknownEscape(line, text, from, end, what);
+      out[i] = high * 16 + low;
+      from += 4;
     } else {
-      const char = LETTERS[letter];
-      if (char === undefined) throw malformed(line, what, `has the unknown escape "\\${printable(letter)}"`);
-      out += char;
-      from = at + 2;
+      const char = from + 1 < end ? ESCAPES.get(text.charCodeAt(from + 1)) : undefined;
+      if (char === undefined) throw unknownEscape(line, text, from, end, what);
+      out[i] = char;
+      from += 2;
     }
-    at = field.indexOf('\\', from);
   }
-  return (out + field.slice(from)) as ByteString;
+  if (from < end) throw unknownEscape(line, text, from, end, what);
+  return out;
+}
+
+function isHexEscape(text: string, at: number, end: number): boolean {
+  return at + 4 <= end && text.charCodeAt(at + 1) === LETTER_X;
+}
+
+/** If all of its escapes are known; else at most that. */
+function unescapedLength(text: string, at: number, end: number): number {
+  let length = end - at;
+  for (let from = text.indexOf('\\', at); from >= 0 && from < end; ) {
+    const added = isHexEscape(text, from, end) ? 3 : 1;
+    length -= added;
+    from = text.indexOf('\\', from + added + 1);
+  }
+  return length;
+}
+
+function unknownEscape(line: Line, text: string, at: number, end: number, what: string): SealrootError {
+  const letter = text.slice(at + 1, Math.min(at + 2, end));
+  return malformed(line, what, `has the unknown escape "\\${printable(letter)}"`);
 }

@@ -10,16 +10,16 @@ import {
   cutAtNul,
   type Line,
   malformed,
-  optional,
   parseDigest,
   parseMode,
   parseMtime,
   parseSize,
   parseU32,
   parseU64,
+  unescapeBytes,
   unescapeField,
 } from './dump-fields.ts';
-import { type ByteString, fromByteString, printable } from './encoding.ts';
+import { type ByteString, printable } from './encoding.ts';
 import { badInput } from './errors.ts';
 import {
   isExternal,
@@ -27,6 +27,7 @@ import {
   MAX_CONTENT_BYTES,
   MAX_NAME_BYTES,
   NO_XATTRS,
+  type NodeHead,
   newNode,
   S_IFBLK,
   S_IFCHR,
@@ -49,22 +50,18 @@ export interface DumpRules {
   readonly strict?: boolean;
 }
 
-/** The fields from mode to mtime, which most lines share with some other. */
-interface Head {
-  readonly mode: number;
+/** The fields from mode to mtime, which most lines share with the one before them; for newNode(). */
+interface Head extends NodeHead {
   readonly isLink: boolean;
-  readonly uid: number;
-  readonly gid: number;
-  readonly rdev: number;
-  readonly nlink: number;
-  readonly mtimeSec: bigint;
-  readonly mtimeNsec: number;
 }
 
 interface Parser extends Line {
   readonly strict: boolean;
   readonly text: ByteString;
   line: number;
+  /** Where the next field of the line begins, and where the line ends. */
+  at: number;
+  end: number;
   root: TreeNode | undefined;
   /** By path, with a trailing slash. */
   directories: Map<string, TreeNode>;
@@ -77,6 +74,9 @@ interface Parser extends Line {
   links: { node: TreeNode; target: ByteString; line: number }[];
   /** By their text. */
   heads: Map<string, Head>;
+  /** Of the line before; with the space behind it. */
+  headText: string;
+  head: Head;
   xattrs: Map<string, TreeNode['xattrs']>;
 }
 
@@ -86,6 +86,8 @@ export function parseDump(text: ByteString, { strict = false }: DumpRules = {}):
     strict,
     text,
     line: 0,
+    at: 0,
+    end: 0,
     root: undefined,
     directories: new Map(),
     folder: '/',
@@ -94,6 +96,8 @@ export function parseDump(text: ByteString, { strict = false }: DumpRules = {}):
     hasEscapes: false,
     links: [],
     heads: new Map(),
+    headText: '\n',
+    head: NO_HEAD,
     xattrs: new Map(),
   };
   const hasNul = text.includes('\0');
@@ -108,7 +112,9 @@ export function parseDump(text: ByteString, { strict = false }: DumpRules = {}):
     parser.hasEscapes = parser.backslash >= start && parser.backslash < end;
     if (hasNul && text.slice(start, end).includes('\0'))
       throw malformed(parser, 'byte', 'NUL is not allowed');
-    parseLine(parser, start, end);
+    parser.at = start;
+    parser.end = end;
+    parseLine(parser);
     start = end + 1;
   }
   if (parser.root === undefined) throw badInput('dump-malformed', 'cannot read dump: it has no line for /');
@@ -116,53 +122,87 @@ export function parseDump(text: ByteString, { strict = false }: DumpRules = {}):
   return parser.root;
 }
 
-/** Where the field that begins at `at` ends. */
-function fieldEnd({ text }: Parser, at: number, end: number): number {
-  const stop = text.indexOf(' ', at);
-  return stop < 0 || stop > end ? end : stop;
+/** Goes behind the next field and returns where it ends. Fields that are missing are empty. */
+function skipField(parser: Parser): number {
+  const { at, end } = parser;
+  const space = parser.text.indexOf(' ', at);
+  const stop = space < 0 || space > end ? end : space;
+  parser.at = stop + 1;
+  return stop;
 }
 
-/** Fields that are missing come out empty. */
-function parseLine(parser: Parser, start: number, end: number): void {
-  const { text } = parser;
-  const pathEnd = fieldEnd(parser, start, end);
-  const sizeEnd = fieldEnd(parser, pathEnd + 1, end);
-  let headEnd = sizeEnd;
-  for (let i = 0; i < HEAD_FIELDS; i++) headEnd = fieldEnd(parser, headEnd + 1, end);
-  const payloadEnd = fieldEnd(parser, headEnd + 1, end);
-  const contentEnd = fieldEnd(parser, payloadEnd + 1, end);
-  const digestEnd = fieldEnd(parser, contentEnd + 1, end);
-  const head = headOf(parser, text.slice(sizeEnd + 1, headEnd));
-  const payload = optional(parser, text.slice(headEnd + 1, payloadEnd), 'payload');
-  const node = head.isLink
-    ? linkNode(parser, head, payload)
-    : parseNode(parser, head, {
-        size: text.slice(pathEnd + 1, sizeEnd),
-        payload,
-        content: text.slice(payloadEnd + 1, contentEnd),
-        digest: text.slice(contentEnd + 1, digestEnd),
-      });
+/** The next field, which may be "-". */
+function takeOptional(parser: Parser, what: string): ByteString | undefined {
+  const from = parser.at;
+  const to = skipField(parser);
+  if (isMissing(parser.text, from, to)) return undefined;
+  return unescapeField(parser, parser.text.slice(from, to), what);
+}
+
+function isMissing(text: string, at: number, end: number): boolean {
+  return end === at + 1 && text.charCodeAt(at) === DASH;
+}
+
+const DASH = 0x2d;
+
+function parseLine(parser: Parser): void {
+  const start = parser.at;
+  const pathEnd = skipField(parser);
+  const sizeEnd = skipField(parser);
+  const head = takeHead(parser);
+  const payload = takeOptional(parser, 'payload');
+  if (head.isLink) {
+    addNode(parser, linkNode(parser, head, payload), start, pathEnd);
+    return;
+  }
+  const node = newNode(head);
+  node.size = parseSize(parser, parser.text, pathEnd + 1, sizeEnd);
+  fillNode(parser, node, payload);
   addNode(parser, node, start, pathEnd);
-  if (digestEnd + 1 <= end && !head.isLink) node.xattrs = xattrsOf(parser, text.slice(digestEnd + 1, end));
+  if (parser.at <= parser.end) node.xattrs = xattrsOf(parser, parser.text.slice(parser.at, parser.end));
 }
 
 const HEAD_FIELDS = 6;
 
-function headOf(parser: Parser, text: string): Head {
-  let head = parser.heads.get(text);
-  if (head === undefined) {
-    head = parseHead(parser, text);
-    parser.heads.set(text, head);
+function takeHead(parser: Parser): Head {
+  const { text, at, headText } = parser;
+  // Most lines: neither six fields to find nor a text to hash.
+  if (at < parser.end && text.startsWith(headText, at)) {
+    parser.at = at + headText.length;
+    return parser.head;
   }
+  let end = at;
+  for (let i = 0; i < HEAD_FIELDS; i++) end = skipField(parser);
+  const fields = text.slice(at, end);
+  let head = parser.heads.get(fields);
+  if (head === undefined) {
+    head = parseHead(parser, fields);
+    parser.heads.set(fields, head);
+  }
+  parser.headText = `${fields} `;
+  parser.head = head;
   return head;
 }
+
+const NO_HEAD: Head = {
+  mode: 0,
+  isLink: false,
+  uid: 0,
+  gid: 0,
+  rdev: 0,
+  nlink: 1,
+  size: 0,
+  mtimeSec: 0n,
+  mtimeNsec: 0,
+  xattrs: NO_XATTRS,
+};
 
 function parseHead(parser: Parser, text: string): Head {
   const [modeField = '', nlink, uid, gid, rdevField, mtime = ''] = text.split(' ');
   const isLink = modeField.startsWith('@');
   const mode = parseMode(parser, isLink ? modeField.slice(1) : modeField);
   // Of a link only the target counts.
-  if (isLink) return { mode, isLink, uid: 0, gid: 0, rdev: 0, nlink: 1, mtimeSec: 0n, mtimeNsec: 0 };
+  if (isLink) return { ...NO_HEAD, mode, isLink };
   const [mtimeSec, mtimeNsec] = parseMtime(parser, mtime);
   const rdev = parseU32(parser, rdevField, 'device number');
   const type = mode & S_IFMT;
@@ -179,31 +219,17 @@ function parseHead(parser: Parser, text: string): Head {
     gid: parseU32(parser, gid, 'gid'),
     rdev: isDevice ? rdev : 0,
     nlink: parseU32(parser, nlink, 'nlink'),
+    size: 0,
     mtimeSec,
     mtimeNsec,
+    xattrs: NO_XATTRS,
   };
 }
 
-/** Field by field: spreading the head takes ten times as long. */
-function nodeOf({ mode, uid, gid, rdev, nlink, mtimeSec, mtimeNsec }: Head, size: number): TreeNode {
-  return newNode({ mode, uid, gid, rdev, nlink, size, mtimeSec, mtimeNsec, xattrs: NO_XATTRS });
-}
-
-interface Fields {
-  readonly size: string;
-  readonly payload: ByteString | undefined;
-  readonly content: string;
-  readonly digest: string;
-}
-
-function parseNode(
-  parser: Parser,
-  head: Head,
-  { size: sizeField, payload, content, digest }: Fields,
-): TreeNode {
-  const type = head.mode & S_IFMT;
-  const size = parseSize(parser, sizeField);
-  const node = nodeOf(head, size);
+/** Gives it what its type has: the payload, and the two fields behind it. */
+function fillNode(parser: Parser, node: TreeNode, payload: ByteString | undefined): void {
+  const type = node.mode & S_IFMT;
+  const { size } = node;
   if (type === S_IFDIR) node.children = new Map();
   if (type === S_IFLNK) {
     node.payload = cutAtNul(parser, payload ?? '');
@@ -211,38 +237,55 @@ function parseNode(
   } else if (type === S_IFREG && payload) {
     node.payload = cutAtNul(parser, payload);
   }
-  parseContent(parser, node, size, optional(parser, content, 'content'));
-  const digestText = optional(parser, digest, 'digest');
-  // Of other nodes libcomposefs does not look at it.
-  if (digestText !== undefined && isExternal(node)) {
-    node.digest = parseDigest(parser, cutAtNul(parser, digestText));
-  }
-  if (parser.strict && type === S_IFLNK) requireStrictLink(parser, node, size, content);
-  return node;
+  const contentBytes = takeContent(parser, node, size);
+  takeDigest(parser, node);
+  if (parser.strict && type === S_IFLNK) requireStrictLink(parser, node, size, contentBytes);
 }
 
-function requireStrictLink(parser: Parser, node: TreeNode, size: number, content: string): void {
+function takeDigest(parser: Parser, node: TreeNode): void {
+  const { text, at, hasEscapes } = parser;
+  // Of other nodes libcomposefs does not look at it.
+  const isRead = isExternal(node);
+  if (hasEscapes) {
+    const digest = takeOptional(parser, 'digest');
+    if (digest === undefined || !isRead) return;
+    const whole = cutAtNul(parser, digest);
+    node.digest = parseDigest(parser, whole, 0, whole.length);
+    return;
+  }
+  const end = skipField(parser);
+  if (isRead && !isMissing(text, at, end)) node.digest = parseDigest(parser, text, at, end);
+}
+
+function requireStrictLink(parser: Parser, node: TreeNode, size: number, contentBytes: number): void {
   if (size !== node.size) {
     throw malformed(parser, 'size', `is ${size}, expected the ${node.size} of the link target`);
   }
-  if (optional(parser, content, 'content')) throw malformed(parser, 'content', 'is that of a link');
+  if (contentBytes > 0) throw malformed(parser, 'content', 'is that of a link');
 }
 
-function parseContent(parser: Parser, node: TreeNode, size: number, content: ByteString | undefined): void {
-  if (content === undefined) return;
-  if (content.length !== size) {
-    throw malformed(parser, 'content', `has ${content.length} bytes, expected the size field's ${size}`);
+/** Returns how many bytes it has. */
+function takeContent(parser: Parser, node: TreeNode, size: number): number {
+  const { text, at } = parser;
+  const end = skipField(parser);
+  if (isMissing(text, at, end)) return 0;
+  const content = unescapeBytes(parser, text, Math.min(at, end), end, 'content');
+  const { length } = content;
+  if (length !== size) {
+    throw malformed(parser, 'content', `has ${length} bytes, expected the size field's ${size}`);
   }
-  if (content.length > MAX_CONTENT_BYTES && (node.mode & S_IFMT) !== S_IFLNK) {
-    throw malformed(parser, 'content', `has ${content.length} bytes, more than ${MAX_CONTENT_BYTES}`);
+  const type = node.mode & S_IFMT;
+  if (length > MAX_CONTENT_BYTES && type !== S_IFLNK) {
+    throw malformed(parser, 'content', `has ${length} bytes, more than ${MAX_CONTENT_BYTES}`);
   }
-  if (content !== '' && (node.mode & S_IFMT) === S_IFREG) node.content = fromByteString(content);
+  if (length > 0 && type === S_IFREG) node.content = content;
+  return length;
 }
 
 function linkNode(parser: Parser, head: Head, target: ByteString | undefined): TreeNode {
   if ((head.mode & S_IFMT) === S_IFDIR) throw malformed(parser, 'mode', 'makes a hard link of a directory');
   if (target === undefined) throw malformed(parser, 'payload', 'is missing in a hard link');
-  const node = nodeOf(head, 0);
+  const node = newNode(head);
   parser.links.push({ node, target: cutAtNul(parser, target), line: parser.line });
   return node;
 }
@@ -330,7 +373,7 @@ function parseXattrs(parser: Parser, text: string): TreeNode['xattrs'] {
     if (split < 0) throw malformed(parser, 'xattr', `"${printable(field)}" has no =`);
     const key = cutAtNul(parser, unescapeField(parser, field.slice(0, split), 'xattr name'));
     if (key === '') throw malformed(parser, 'xattr', 'has an empty name');
-    xattrs.set(key, fromByteString(unescapeField(parser, field.slice(split + 1), 'xattr value')));
+    xattrs.set(key, unescapeBytes(parser, field, split + 1, field.length, 'xattr value'));
   }
   return xattrs;
 }

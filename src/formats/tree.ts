@@ -52,7 +52,8 @@ export interface TreeNode {
 /** For a node without. */
 export const NO_XATTRS: TreeNode['xattrs'] = new Map();
 
-type NodeHead = Pick<
+/** What newNode() reads: an object of this is one that many nodes can be made of. */
+export type NodeHead = Pick<
   TreeNode,
   'mode' | 'uid' | 'gid' | 'rdev' | 'nlink' | 'size' | 'mtimeSec' | 'mtimeNsec' | 'xattrs'
 >;
@@ -136,21 +137,27 @@ export function resolveHardlink(node: TreeNode): TreeNode | undefined {
   return end;
 }
 
-/** The nodes of a tree, breadth first, and where each stands; `at` is the one that is looked at. */
+/** The nodes of a tree, breadth first; `at` is the one that is looked at. */
 interface Place {
-  node: TreeNode;
   at: number;
   readonly nodes: TreeNode[];
-  readonly names: ByteString[];
-  /** Their places in these lists. */
-  readonly parents: number[];
-  readonly depths: number[];
+  /** The last one that was in range: most nodes share one, and comparing big integers takes long. */
+  mtimeSec: bigint;
 }
 
-function pathOf({ names, parents, at }: Place): string {
-  const parts: string[] = [];
-  for (let i = at; i > 0; i = parents[i] ?? 0) parts.push(names[i] ?? '');
-  return `"/${printable(parts.reverse().join('/'))}"`;
+/** Looked for when a message needs it: hardly any tree has an error, and names for all nodes are many. */
+function pathOf(place: Place): string {
+  const nodes = place.nodes.slice(0, 1);
+  const paths = [''];
+  for (let at = 0; nodes.length <= place.at && at < nodes.length; at++) {
+    const { children, hardlink } = nodes[at] as TreeNode;
+    if (hardlink !== undefined || children === undefined) continue;
+    for (const [name, child] of children) {
+      nodes.push(child);
+      paths.push(`${paths[at]}/${name}`);
+    }
+  }
+  return `"/${printable((paths[place.at] ?? '').slice(1))}"`;
 }
 
 function invalid(code: string, place: Place, fact: string): SealrootError {
@@ -163,15 +170,20 @@ function invalid(code: string, place: Place, fact: string): SealrootError {
  */
 export function validateTree(root: TreeNode): ValidatedTree {
   const nodes = [root];
-  const place: Place = { node: root, at: 0, nodes, names: ['' as ByteString], parents: [0], depths: [0] };
+  const place: Place = { at: 0, nodes, mtimeSec: 0n };
   if (fileType(root) !== S_IFDIR || root.hardlink !== undefined) {
     throw invalid('tree-root-not-directory', place, 'is not a directory');
   }
   const links: number[] = [];
+  let depth = 0;
+  let nextLevel = 1;
   for (let at = 0; at < nodes.length; at++) {
     const node = nodes[at] as TreeNode;
     place.at = at;
-    place.node = node;
+    if (at === nextLevel) {
+      depth++;
+      nextLevel = nodes.length;
+    }
     const before = node.index ?? 0;
     if (before !== at && nodes[before] === node) {
       throw invalid('tree-node-repeated', place, 'is the same node as another name');
@@ -181,37 +193,32 @@ export function validateTree(root: TreeNode): ValidatedTree {
       links.push(at);
       continue;
     }
-    checkNode(place);
-    if (node.children !== undefined) queueNames(place, node.children);
+    checkNode(place, node);
+    if (node.children !== undefined) queueNames(place, node.children, depth + 1);
   }
   for (const at of links) {
     place.at = at;
-    place.node = nodes[at] as TreeNode;
-    checkLink(place);
+    checkLink(place, nodes[at] as TreeNode);
   }
   return root as ValidatedTree;
 }
 
-function queueNames(place: Place, children: ReadonlyMap<ByteString, TreeNode>): void {
-  const { at, nodes, names, parents, depths } = place;
-  const depth = (depths[at] ?? 0) + 1;
+function queueNames(place: Place, children: ReadonlyMap<ByteString, TreeNode>, depth: number): void {
   if (depth > MAX_DEPTH) throw invalid('tree-too-deep', place, `is deeper than ${MAX_DEPTH} levels`);
+  const { nodes } = place;
   children.forEach((child, name) => {
     nodes.push(child);
-    names.push(name);
-    parents.push(at);
-    depths.push(depth);
     if (isValidName(name)) return;
     place.at = nodes.length - 1;
     throw invalid('tree-name-invalid', place, 'is not a file name');
   });
 }
 
-function checkLink(place: Place): void {
-  if (place.node.children !== undefined) {
+function checkLink(place: Place, node: TreeNode): void {
+  if (node.children !== undefined) {
     throw invalid('tree-children-not-directory', place, 'is a hard link and has children');
   }
-  const target = resolveHardlink(place.node);
+  const target = resolveHardlink(node);
   if (target === undefined) throw invalid('hardlink-loop', place, 'is a hard link in a circle of hard links');
   if (place.nodes[target.index ?? 0] !== target)
     throw invalid('hardlink-target-missing', place, 'is a hard link to a node outside the tree');
@@ -219,56 +226,64 @@ function checkLink(place: Place): void {
     throw invalid('hardlink-to-directory', place, 'is a hard link to a directory');
 }
 
-function checkNode(place: Place): void {
-  const { node } = place;
-  checkNumbers(place);
-  switch (fileType(node)) {
-    case S_IFDIR:
-      break;
+function checkNode(place: Place, node: TreeNode): void {
+  checkNumbers(place, node);
+  const type = node.mode & S_IFMT;
+  switch (type) {
     case S_IFREG:
-      checkFile(place);
+      checkFile(place, node);
       break;
     case S_IFLNK:
-      checkTarget(place);
+      checkTarget(place, node);
       break;
+    case S_IFDIR:
     case S_IFBLK:
     case S_IFCHR:
     case S_IFIFO:
     case S_IFSOCK:
       break;
     default:
-      throw invalid('tree-type-invalid', place, `has the unknown file type 0o${fileType(node).toString(8)}`);
+      throw invalid('tree-type-invalid', place, `has the unknown file type 0o${type.toString(8)}`);
   }
-  if (node.children !== undefined && fileType(node) !== S_IFDIR) {
+  if (node.children !== undefined && type !== S_IFDIR) {
     throw invalid('tree-children-not-directory', place, 'is not a directory and has children');
   }
-  if (node.content !== undefined && fileType(node) !== S_IFREG) {
+  if (node.content !== undefined && type !== S_IFREG) {
     throw invalid('tree-content-invalid', place, 'is not a regular file and has content');
   }
-  if (node.xattrs.size > 0) checkXattrs(place);
+  if (node.xattrs.size > 0) checkXattrs(place, node);
 }
 
-function isU32(value: number): boolean {
-  return value >>> 0 === value;
-}
-
-function checkNumbers(place: Place): void {
-  const { mode, uid, gid, rdev, nlink, mtimeNsec, mtimeSec, size } = place.node;
-  if (!(isU32(mode) && isU32(uid) && isU32(gid) && isU32(rdev) && isU32(nlink) && isU32(mtimeNsec))) {
+/** In one expression: before an engine has compiled it, a call for each number takes as long as all else here. */
+function checkNumbers(place: Place, node: TreeNode): void {
+  const { mode, uid, gid, rdev, nlink, mtimeNsec, mtimeSec, size } = node;
+  if (
+    mode >>> 0 !== mode ||
+    uid >>> 0 !== uid ||
+    gid >>> 0 !== gid ||
+    rdev >>> 0 !== rdev ||
+    nlink >>> 0 !== nlink ||
+    mtimeNsec >>> 0 !== mtimeNsec
+  ) {
     throw invalid(
       'tree-number-invalid',
       place,
       `has a value outside 0..2^32-1: mode ${mode} uid ${uid} gid ${gid} rdev ${rdev} nlink ${nlink} nsec ${mtimeNsec}`,
     );
   }
-  if (mtimeSec < MIN_I64 || mtimeSec > MAX_I64) {
-    throw invalid('tree-number-invalid', place, `has the mtime ${mtimeSec}, beyond 64 bits`);
+  if (mtimeSec !== place.mtimeSec) {
+    if (mtimeSec < MIN_I64 || mtimeSec > MAX_I64) {
+      throw invalid('tree-number-invalid', place, `has the mtime ${mtimeSec}, beyond 64 bits`);
+    }
+    place.mtimeSec = mtimeSec;
   }
-  if (!Number.isInteger(size) || size < 0) throw invalid('tree-number-invalid', place, `has size ${size}`);
+  if (size >>> 0 !== size && (!Number.isInteger(size) || size < 0)) {
+    throw invalid('tree-number-invalid', place, `has size ${size}`);
+  }
 }
 
-function checkFile(place: Place): void {
-  const { size, content, payload, digest } = place.node;
+function checkFile(place: Place, node: TreeNode): void {
+  const { size, content, payload, digest } = node;
   if (size > MAX_FILE_BYTES) {
     throw invalid('tree-file-too-large', place, `has ${size} bytes, more than ${MAX_FILE_BYTES}`);
   }
@@ -290,17 +305,17 @@ function checkFile(place: Place): void {
   }
 }
 
-function checkTarget(place: Place): void {
-  const target = place.node.payload ?? '';
+function checkTarget(place: Place, node: TreeNode): void {
+  const target = node.payload ?? '';
   if (target.length === 0 || target.length > MAX_PAYLOAD_BYTES || target.includes('\0')) {
     const fact = `has a link target of ${target.length} bytes; allowed are 1..${MAX_PAYLOAD_BYTES} without NUL`;
     throw invalid('tree-target-invalid', place, fact);
   }
 }
 
-function checkXattrs(place: Place): void {
+function checkXattrs(place: Place, node: TreeNode): void {
   let space = 12;
-  for (const [key, value] of place.node.xattrs) {
+  for (const [key, value] of node.xattrs) {
     if (key.length === 0 || key.length > MAX_NAME_BYTES || key.includes('\0')) {
       throw invalid('tree-xattr-invalid', place, `has the xattr name "${printable(key)}"`);
     }

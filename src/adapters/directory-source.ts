@@ -22,7 +22,7 @@ import { type InodeStatus, identityOf, inodeStatus, STAMP_BYTES } from './inode-
 import { getXattr, listXattrs } from './syscalls.ts';
 import type { VerityComputer } from './verity.ts';
 
-/** A file of at most so many bytes stands in the image itself. */
+/** A file of at most so many bytes stands in the image itself. In file-reader.c, too. */
 export const MAX_INLINE_BYTES = 64;
 
 export interface ScanOptions {
@@ -82,7 +82,7 @@ interface Scan {
 }
 
 /**
- * Reads names, inodes and xattrs; no content, but tells of each file whose digest will be asked for. The root may be
+ * Reads names, inodes and xattrs; no content, but tells of each file that will be asked for. The root may be
  * anything: whether it serves is the writer's business.
  */
 export function scanDirectory(
@@ -120,7 +120,7 @@ function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
 
 function addFile({ files, announce }: Scan, file: SourceFile): void {
   files.push(file);
-  if (file.node.size > MAX_INLINE_BYTES) announce(fileJob(file));
+  announce(fileJob(file));
 }
 
 function sourceNode({ options }: Scan, path: ByteString, status: InodeStatus): TreeNode {
@@ -166,17 +166,15 @@ function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
   return children;
 }
 
-/** Gives the file's node its content, or the digest and path of its object; `digestOf` reads a file by its job. */
-export function readContent(file: SourceFile, digestOf: (job: ByteString) => Uint8Array): void {
-  const { path, node, status } = file;
-  if (node.size <= MAX_INLINE_BYTES) {
-    withUnchanged(path, status.stamp, (fd) => {
-      node.content = readExactly(fd, node.size, path);
-    });
-    return;
+/** Gives the file's node its content, or digest and path of its object; `readJob` is the function of that name, or as good. */
+export function readContent(file: SourceFile, readJob: (job: ByteString) => Uint8Array): void {
+  const { node } = file;
+  const read = readJob(fileJob(file));
+  if (node.size <= MAX_INLINE_BYTES) node.content = read;
+  else {
+    node.digest = read;
+    node.payload = objectPath(read);
   }
-  node.digest = digestOf(fileJob(file));
-  node.payload = objectPath(node.digest);
 }
 
 /** What a reader has to know of a file: the stamp of its inode, and its path. */
@@ -184,12 +182,14 @@ export function fileJob({ path, status }: SourceFile): ByteString {
   return (status.stamp + path) as ByteString;
 }
 
-/** The digest of a file by its job. Throws when the inode is not, or is no more, that of the stamp. */
-export function digestOfJob(job: ByteString, computer: VerityComputer): Uint8Array {
+/** The content of a small file, the digest of another. Throws when the inode is not, or is no more, that of the stamp. */
+export function readJob(job: ByteString, computer: VerityComputer): Uint8Array {
   const stamp = job.slice(0, STAMP_BYTES) as ByteString;
   const path = job.slice(STAMP_BYTES) as ByteString;
   return withUnchanged(path, stamp, (fd, { size }) =>
-    computer.ofDescriptor(fd, size, `"${printable(path)}"`),
+    size <= MAX_INLINE_BYTES
+      ? readExactly(fd, size, path)
+      : computer.ofDescriptor(fd, size, `"${printable(path)}"`),
   );
 }
 

@@ -94,6 +94,7 @@ export interface ReadFile {
   /**
    * bare-user: the value of `user.ostreemeta`. bare: of each xattr two u16 for the lengths of name and value, both.
    * archive: all before the deflated content; owner, size and target stand there.
+   * Of a path: the content of a file that MAX_INLINE_BYTES are enough for.
    */
   readonly attributes: ByteString;
   readonly target: ByteString | undefined;

@@ -3,7 +3,7 @@
  * UTF-8 arrives unchanged. A failed call throws with the errno's name; nothing is retried or interpreted here.
  */
 
-import { type ByteString, fromByteString, printable, toByteString } from '../formats/encoding.ts';
+import { type ByteString, printable, toByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import { errnoName, libcFunction } from './libc.ts';
 
@@ -50,9 +50,7 @@ export function check(result: number | bigint, what: string): number {
 
 /** With the NUL that C wants. */
 export function cString(text: ByteString): Uint8Array {
-  const out = new Uint8Array(text.length + 1);
-  out.set(fromByteString(text));
-  return out;
+  return Buffer.from(`${text}\0`, 'latin1');
 }
 
 /** The path of a file as a byte string, for paths that came as JavaScript text. */

@@ -6,8 +6,8 @@ import { isatty } from 'node:tty';
 import { fillDigestStore } from '../adapters/digest-store.ts';
 import {
   type DirectorySource,
-  digestOfJob,
   readContent,
+  readJob,
   type ScanOptions,
   SourceError,
   scanDirectory,
@@ -20,7 +20,7 @@ import { ReadAhead, spareThreads } from '../adapters/read-ahead.ts';
 import { VerityComputer } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
 import { parseDump } from '../formats/dump-read.ts';
-import { type ByteString, hex } from '../formats/encoding.ts';
+import { type ByteString, fromByteString, hex } from '../formats/encoding.ts';
 import { MAX_FORMAT_VERSION } from '../formats/erofs-layout.ts';
 import type { FormatVersion } from '../formats/erofs-plan.ts';
 import { type ImageOptions, writeImage } from '../formats/erofs-write.ts';
@@ -214,7 +214,7 @@ function readDirectory(
     hardlinks: flags.has('hardlinks'),
   };
   const computer = new VerityComputer({ ...USUAL_VERITY, algorithm });
-  const read = (job: ByteString) => digestOfJob(job, computer);
+  const read = (job: ByteString) => readJob(job, computer);
   const ahead = new ReadAhead<Uint8Array>({
     source: 'stamped',
     folder: '' as ByteString,
@@ -224,7 +224,7 @@ function readDirectory(
     keepTrees: false,
     treeBytes: 0,
     threads: spareThreads(threads),
-    finished: (job, { digest }) => digest ?? read(job),
+    finished: (_, { digest, attributes }) => digest ?? fromByteString(attributes),
     read,
   });
   let found: DirectorySource;
@@ -248,7 +248,7 @@ function readDirectory(
   return found.root;
 }
 
-function readFiles(call: Call, { files }: DirectorySource, digestOf: (job: ByteString) => Uint8Array): void {
+function readFiles(call: Call, { files }: DirectorySource, read: (job: ByteString) => Uint8Array): void {
   withReason(
     call,
     (path) => `error computing digest of ${path}`,
@@ -256,7 +256,7 @@ function readFiles(call: Call, { files }: DirectorySource, digestOf: (job: ByteS
       const report = readingProgress(call.progress, 'files');
       let bytes = 0;
       files.forEach((file, i) => {
-        readContent(file, digestOf);
+        readContent(file, read);
         bytes += file.node.size;
         report?.({ files: i + 1, bytes, of: files.length });
       });

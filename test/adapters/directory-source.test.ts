@@ -13,8 +13,8 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fillDigestStore } from '../../src/adapters/digest-store.ts';
 import {
-  digestOfJob,
   readContent,
+  readJob,
   type ScanOptions,
   SourceError,
   scanDirectory,
@@ -40,7 +40,7 @@ function scan(options: Partial<ScanOptions> = {}) {
 }
 
 const computer = new VerityComputer();
-const read = (job: ByteString) => digestOfJob(job, computer);
+const read = (job: ByteString) => readJob(job, computer);
 
 function replaceFile(target: string): void {
   rmSync(target);

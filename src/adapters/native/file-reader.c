@@ -47,6 +47,8 @@ enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
 /* "xx/62 digits.dirtree" */
 #define OBJECT_PATH_BYTES 80
 #define CHECKSUM_BYTES 32
+/* A file of a directory that is no longer than that is itself what is asked for. */
+#define MAX_INLINE_BYTES 64
 /* Of a metadata object that is read here. */
 #define METADATA_BYTES (64 * 1024)
 
@@ -418,6 +420,14 @@ static bool has_stamp(int folder, const char *path, const uint8_t stamp[STAMP_BY
     return take_stamp(folder, path, now) && memcmp(now, stamp, STAMP_BYTES) == 0;
 }
 
+static bool read_file(struct worker *worker, struct slot *slot, int fd)
+{
+    if (slot->size > MAX_INLINE_BYTES)
+        return add_digest(worker, slot, fd);
+    slot->attributes_bytes = slot->size;
+    return read_exactly(fd, slot->variable, slot->size);
+}
+
 static bool read_opened(struct worker *worker, struct slot *slot, int fd)
 {
     struct stat status;
@@ -427,7 +437,7 @@ static bool read_opened(struct worker *worker, struct slot *slot, int fd)
     switch (worker->reader->source) {
     case STAMPED:
         /* It has to be, to the end, what it was when the stamp was taken. */
-        return add_digest(worker, slot, fd) && has_stamp(fd, "", slot->stamp);
+        return read_file(worker, slot, fd) && has_stamp(fd, "", slot->stamp);
     case ARCHIVE:
         return read_archive(worker, slot, fd);
     case BARE_USER:

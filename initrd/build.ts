@@ -22,11 +22,11 @@ const OUTPUT = path.join(import.meta.dirname, '../.cache/initrd');
 export const BINARY_NAME = 'sealroot-prepare-root';
 
 const QUICKJS_FILES = ['quickjs.c', 'libregexp.c', 'libunicode.c', 'cutils.c', 'dtoa.c'];
-const RUNTIME_FILES = ['main.c', 'sys.c', 'slab.c', 'sha2.c'];
+const RUNTIME_FILES = ['main.c', 'sys.c', 'bytes.c', 'objects.c', 'slab.c', 'sha2.c'];
 /** Compiled for size, but for the functions that hot.h names. */
 const HOT_FUNCTIONS = path.join(RUNTIME, 'hot.h');
 /** Small, and the program spends its time there: compiled for speed. */
-const HOT_FILES = ['slab.c', 'sha2.c'];
+const HOT_FILES = ['bytes.c', 'slab.c', 'sha2.c'];
 
 /** -fwrapv is what QuickJS is written for. */
 const C_FLAGS = [

@@ -16,8 +16,10 @@ import { type BuildOptions, type BuildResult, build, type Metafile, type Plugin,
 const PROJECT = path.join(import.meta.dirname, '..');
 const SELDOM = 'initrd/seldom.ts';
 const SHARED = 'initrd/shared.ts';
+/** In the place of src/formats/byte-strings.ts. */
+const BYTE_STRINGS = 'initrd/byte-strings.ts';
 /** With what they import, from outside to inside; then the formats, and inside them the rest. */
-const OUTERMOST = ['initrd/sys.ts', 'src/formats/curves.ts'];
+const OUTERMOST = [BYTE_STRINGS, 'initrd/sys.ts', 'src/formats/curves.ts'];
 
 export interface Scripts {
   readonly program: string;
@@ -190,6 +192,14 @@ function replacing(module: string, contents: string): Plugin {
   };
 }
 
+/** Whatever imports the loops over bytes gets those of the runtime. */
+const inC: Plugin = {
+  name: 'byte strings in C',
+  setup({ onResolve }) {
+    onResolve({ filter: /\/byte-strings\.ts$/ }, () => ({ path: path.join(PROJECT, BYTE_STRINGS) }));
+  },
+};
+
 /** Imports of that name stay where they are used. */
 function leaving(name: string): Plugin {
   return {
@@ -204,8 +214,9 @@ function leaving(name: string): Plugin {
   };
 }
 
-async function run(options: BuildOptions) {
+async function run({ plugins = [], ...options }: BuildOptions) {
   return await build({
+    plugins: [...plugins, inC],
     absWorkingDir: PROJECT,
     bundle: true,
     write: false,

@@ -6,8 +6,9 @@
 /// <reference path="./runtime/sys.d.ts" />
 import { type ByteString, toByteString } from '../src/formats/encoding.ts';
 import { AT_EMPTY_PATH, STATX_BASIC_STATS } from '../src/formats/linux.ts';
+import type { OstreeFile } from '../src/formats/ostree-tree.ts';
 import type { Ownership } from '../src/formats/ostree-tree-objects.ts';
-import { S_IFMT } from '../src/formats/tree.ts';
+import { NO_XATTRS, S_IFMT } from '../src/formats/tree.ts';
 import {
   call,
   cstring,
@@ -89,6 +90,56 @@ export function xattrsOf(fd: Descriptor, isLink: boolean, name: string): Ownersh
   for (const key of keys) {
     const size = call(`read an xattr of ${name}`, get, place, cstring(key), xattrRoom, xattrRoom.length);
     xattrs.set(key, xattrRoom.slice(0, size));
+  }
+  return xattrs;
+}
+
+/** The head of a record (runtime/objects.c): u32 mode, uid, gid, size low, size high, bytes of xattrs; digest. */
+const DIGEST_AT = 24;
+const XATTRS_AT = 56;
+/** Four times what an inode of an image can carry. */
+const record = new Uint8Array(2 ** 17);
+const words = new Uint32Array(record.buffer, 0, DIGEST_AT / 4);
+
+const ELOOP = 40;
+
+/**
+ * A file object as its inode, xattrs and the kernel's fs-verity digest have it. undefined: it is not as objects usually
+ * are, or something fails, and who wants to know has to look; 'link': it is a symbolic link.
+ */
+export function usualFile(directory: Descriptor, checksum: string): OstreeFile | 'link' | undefined {
+  const result = sys.inspectObject(directory, checksum, record);
+  if (result !== 0) return result === -ELOOP ? 'link' : undefined;
+  const [mode = 0, uid = 0, gid = 0, sizeLow = 0, sizeHigh = 0, xattrBytes = 0] = words;
+  const size = sizeLow + sizeHigh * 2 ** 32;
+  const digest = size > 0 ? record.slice(DIGEST_AT, XATTRS_AT) : undefined;
+  const xattrs = xattrBytes > 0 ? recordedXattrs(XATTRS_AT + xattrBytes) : NO_XATTRS;
+  return { mode, uid, gid, size, xattrs, digest };
+}
+
+/** By all their bytes: files have the same ones again and again. */
+const knownXattrs = new Map<ByteString, Ownership['xattrs']>();
+
+function recordedXattrs(end: number): Ownership['xattrs'] {
+  const all = toByteString(record.subarray(XATTRS_AT, end));
+  let xattrs = knownXattrs.get(all);
+  if (xattrs === undefined) {
+    xattrs = parseXattrs(end);
+    knownXattrs.set(all, xattrs);
+  }
+  return xattrs;
+}
+
+/** Each: u32 bytes of the value, name with its NUL, value. */
+function parseXattrs(end: number): Ownership['xattrs'] {
+  const xattrs = new Map<ByteString, Uint8Array>();
+  const view = new DataView(record.buffer);
+  for (let at = XATTRS_AT; at < end; ) {
+    const name = at + 4;
+    const value = record.indexOf(0, name) + 1;
+    const next = value + view.getUint32(at, true);
+    xattrs.set(toByteString(record.subarray(name, value - 1)), record.slice(value, next));
+    at = next;
   }
   return xattrs;
 }

@@ -74,9 +74,14 @@ function metadata(store: OpenDirectory, checksum: string, type: string): Uint8Ar
 
 /** Of a file's content only what the kernel vouches for: an object without fs-verity could not be read later, either. */
 function fileObject(store: OpenDirectory, checksum: string): OstreeFile {
+  const usual = objects.usualFile(store.fd, checksum);
+  return typeof usual === 'object' ? usual : unusualObject(store, checksum, usual === 'link');
+}
+
+function unusualObject(store: OpenDirectory, checksum: string, isLink: boolean): OstreeFile {
   const path = sys.cstring(objectName(checksum, 'file'));
   const name = `object ${checksum}.file`;
-  const fd = objects.openForReading(store.fd, path, name);
+  const fd = isLink ? undefined : objects.openForReading(store.fd, path, name);
   if (fd === undefined) return linkObject(store, path, name);
   const { type, mode, uid, gid, size } = objects.inodeOf(fd, name);
   if (type !== S_IFREG) throw refused(CODES.unsafe, `cannot use ${name}: it is no file`);

@@ -20,6 +20,19 @@ extern const JSMallocFunctions slab_functions;
 /* Defines the global object `sys` (sys.d.ts). Returns 0, or -1 with a pending exception. */
 int sys_define(JSContext *ctx, int argc, char **argv);
 
+/* The bytes of a Uint8Array; NULL with a pending exception for anything else. */
+uint8_t *bytes_of(JSContext *ctx, JSValueConst value, size_t *size);
+/* A Uint8Array with a copy. */
+JSValue bytes_from(JSContext *ctx, const void *data, size_t size);
+
+/* inspectObject() of sys.d.ts. */
+#define OBJECT_FUNCTIONS 1
+extern const JSCFunctionListEntry object_functions[OBJECT_FUNCTIONS];
+
+/* Those of ../../src/formats/byte-strings.ts, for `sys`. */
+#define BYTE_FUNCTIONS 6
+extern const JSCFunctionListEntry byte_functions[BYTE_FUNCTIONS];
+
 struct sha2_part {
     const uint8_t *data;
     size_t size;

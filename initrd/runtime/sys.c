@@ -1,5 +1,6 @@
 /*
- * The global object `sys` (sys.d.ts): one raw system call, the call numbers, the arguments, two hashes, the second script.
+ * The global object `sys` (sys.d.ts): one raw system call, the call numbers, the arguments, two hashes, the second script,
+ * and what bytes.c and objects.c have.
  * What each call means, which buffers it needs and what its errors lead to is decided in ../sys.ts.
  */
 #include <fcntl.h>
@@ -10,30 +11,6 @@
 
 #define MAX_PARTS 8
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* The bytes of a Uint8Array; NULL with a pending exception for anything else. */
-static uint8_t *bytes_of(JSContext *ctx, JSValueConst value, size_t *size)
-{
-    size_t offset, unit, whole;
-    JSValue buffer = JS_GetTypedArrayBuffer(ctx, value, &offset, size, &unit);
-    if (JS_IsException(buffer))
-        return NULL;
-    uint8_t *start = JS_GetArrayBuffer(ctx, &whole, buffer);
-    JS_FreeValue(ctx, buffer);
-    return start ? start + offset : NULL;
-}
-
-static JSValue bytes_from(JSContext *ctx, const void *data, size_t size)
-{
-    JSValue buffer = JS_NewArrayBufferCopy(ctx, data, size);
-    if (JS_IsException(buffer))
-        return buffer;
-    /* Offset and length are read whatever the count says. */
-    JSValueConst arguments[3] = { buffer, JS_UNDEFINED, JS_UNDEFINED };
-    JSValue array = JS_NewTypedArray(ctx, 3, arguments, JS_TYPED_ARRAY_UINT8);
-    JS_FreeValue(ctx, buffer);
-    return array;
-}
 
 /*
  * A raw instruction instead of syscall(3): no errno, no detour, the kernel's own answer. Arguments are numbers,
@@ -161,6 +138,8 @@ int sys_define(JSContext *ctx, int argc, char **argv)
     int failed = JS_IsException(sys) || JS_IsException(arguments);
     if (!failed) {
         JS_SetPropertyFunctionList(ctx, sys, functions, COUNT(functions));
+        JS_SetPropertyFunctionList(ctx, sys, byte_functions, BYTE_FUNCTIONS);
+        JS_SetPropertyFunctionList(ctx, sys, object_functions, OBJECT_FUNCTIONS);
         for (int i = 0; i < argc && !failed; i++)
             failed = JS_SetPropertyUint32(ctx, arguments, i, bytes_from(ctx, argv[i], strlen(argv[i]))) < 0;
         failed = failed || JS_SetPropertyStr(ctx, sys, "argv", arguments) < 0

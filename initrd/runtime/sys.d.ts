@@ -1,5 +1,6 @@
-/** What sys.c gives to the program. Only ../sys.ts may use it. */
-declare const sys: {
+/** What sys.c, bytes.c and objects.c give to the program. Only ../sys.ts, ../object-calls.ts and
+ * ../byte-strings.ts may use it. */
+declare const sys: typeof import('../../src/formats/byte-strings.ts') & {
   /**
    * One raw system call. Numbers are passed as they are, a Uint8Array as a pointer to its first byte, null as 0.
    * Returns what the kernel returns: a negative error number on failure. Nothing is checked: a buffer that is
@@ -42,6 +43,12 @@ declare const sys: {
   >;
   /** Open flags whose values depend on the architecture. */
   readonly flag: Readonly<Record<'O_DIRECTORY' | 'O_NOFOLLOW', number>>;
+  /**
+   * What is to be known of the object CHECKSUM.file below a directory of objects, opened once, is written to `record`,
+   * as objects.c lays it out. 0, or a negative error number, also for what is not usual: a link (-ELOOP), another type,
+   * a digest that is not SHA-256, xattrs without room.
+   */
+  inspectObject(directory: number, checksum: string, record: Uint8Array): number;
   /** Bytes that the program may use from now on. */
   limitMemory(bytes: number): void;
   /** The process's arguments, argv[0] included. */

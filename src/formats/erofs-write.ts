@@ -5,11 +5,11 @@
  * Order in the image: composefs header, superblock, inodes (each with its xattrs and tail), shared xattrs, data blocks.
  */
 
+import { type ByteString, putBytes } from './byte-strings.ts';
 import { roundUp } from './bytes.ts';
-import type { ByteString } from './encoding.ts';
 import * as layout from './erofs-layout.ts';
 import { type Dirent, type FormatVersion, type ImagePlan, type Inode, planImage } from './erofs-plan.ts';
-import { putBytes, writeXattrArea, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
+import { writeXattrArea, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type ValidatedTree } from './tree.ts';
 

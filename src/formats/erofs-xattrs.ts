@@ -3,8 +3,8 @@
  * inode go into the shared table, and each inode has an area of references and inline entries.
  */
 
+import { type ByteString, fromByteString, putBytes, toByteString } from './byte-strings.ts';
 import { equalBytes } from './bytes.ts';
-import { type ByteString, fromByteString, toByteString } from './encoding.ts';
 import {
   MAX_SHARED_REFS,
   splitXattrName,
@@ -204,8 +204,4 @@ function writeEntry(out: Uint8Array, at: number, { name, value }: XattrEntry): v
   out[at + 3] = length >> 8;
   if (typeof value === 'string') putBytes(out, at + head.length, value);
   else out.set(value, at + head.length);
-}
-
-export function putBytes(out: Uint8Array, at: number, text: ByteString): void {
-  for (let i = 0; i < text.length; i++) out[at + i] = text.charCodeAt(i);
 }

@@ -59,15 +59,12 @@ export function openForReading(directory: OpenDirectory, path: ByteString, name:
   return sys.openAt2(directory.fd, path, flags, STRICT, name);
 }
 
-/** More names than this are somebody's trap; what lies behind them is not seen. */
-const MAX_NAMES = 4096;
-
-/** The names in a directory, sorted; none when it cannot be reached plainly. */
-export function listBelow(directory: OpenDirectory, path: ByteString): ByteString[] {
+/** At most `max` names in a directory, sorted; none when it cannot be reached plainly. */
+export function listBelow(directory: OpenDirectory, path: ByteString, max: number): ByteString[] {
   const name = nameBelow(directory, path);
   try {
     const fd = sys.openAt2(directory.fd, path, sys.O_RDONLY | sys.O_DIRECTORY, STRICT, name);
-    const names = sys.readNames(fd, MAX_NAMES, name);
+    const names = sys.readNames(fd, max, name);
     sys.close(fd);
     return names.sort();
   } catch (error) {

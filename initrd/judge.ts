@@ -19,9 +19,21 @@ import { warn } from './report.ts';
 import * as sys from './sys.ts';
 import type { Trust } from './trust.ts';
 
+/** How many bytes the disk may still make us read: taking 16 MiB apart takes seconds, and it may be anybody's. */
+export interface Budget {
+  bytesLeft: number;
+}
+
+/** For all the deployments that nobody has named: two objects as large as may be, or what hundreds of usual ones have. */
+export function budgetOfOthers(): Budget {
+  return { bytesLeft: 2 * MAX_COMMIT_BYTES };
+}
+
+const UNLIMITED: Budget = { bytesLeft: Number.POSITIVE_INFINITY };
+
 /** Throws what `decide` throws, and `commit-missing`. */
-export function judge(root: PhysicalRoot, checksum: string, trust: Trust): Verdict {
-  const verdict = decide(verdictInput(root, checksum, trust));
+export function judge(root: PhysicalRoot, checksum: string, trust: Trust, budget = UNLIMITED): Verdict {
+  const verdict = decide(verdictInput(root, checksum, trust, budget));
   for (const warning of verdict.warnings) warn(warning);
   return verdict;
 }
@@ -36,37 +48,44 @@ export function checkFloor(root: PhysicalRoot, verdict: Verdict, trust: Trust): 
 function floorOf(root: PhysicalRoot, trust: Trust, except: string): Floor | undefined {
   const checksums = new Set(listDeployments(root).map(({ checksum }) => checksum));
   checksums.delete(except);
-  return highestFloor(checksums, (checksum) => verdictInput(root, checksum, trust));
+  const budget = budgetOfOthers();
+  return highestFloor(checksums, (checksum) => verdictInput(root, checksum, trust, budget));
 }
 
-function verdictInput(root: PhysicalRoot, checksum: string, { keys, demands }: Trust): VerdictInput {
-  const commit = readObject(root, checksum, 'commit', 'commit-missing');
+function verdictInput(
+  root: PhysicalRoot,
+  checksum: string,
+  { keys, demands }: Trust,
+  budget: Budget,
+): VerdictInput {
+  const read = (of: string, type: string, missing: string) => readObject(root, of, type, missing, budget);
+  const commit = read(checksum, 'commit', COMMIT_MISSING);
   try {
-    return {
-      commit,
-      checksum,
-      commitmeta: readCommitMeta(root, checksum),
-      keys,
-      demands,
-      hasher: sys.hasher,
-    };
+    const commitmeta = read(checksum, 'commitmeta', COMMITMETA_MISSING);
+    return { commit, checksum, commitmeta, keys, demands, hasher: sys.hasher };
   } catch (error) {
     if (!(error instanceof SealrootError) || error.code !== COMMITMETA_MISSING) throw error;
     const base = seldom().baseOfBootcCommit(commit, checksum, sys.hasher);
     if (base === undefined) throw error;
-    const commitmeta = readCommitMeta(root, base);
-    const baseCommit = readObject(root, base, 'commit', 'commit-missing');
+    const commitmeta = read(base, 'commitmeta', COMMITMETA_MISSING);
+    const baseCommit = read(base, 'commit', COMMIT_MISSING);
     return { commit: baseCommit, checksum: base, commitmeta, keys, demands, hasher: sys.hasher };
   }
 }
 
+const COMMIT_MISSING = 'commit-missing';
 const COMMITMETA_MISSING = 'commitmeta-missing';
 
-function readCommitMeta(root: PhysicalRoot, checksum: string): Uint8Array {
-  return readObject(root, checksum, 'commitmeta', COMMITMETA_MISSING);
-}
-
-function readObject(root: PhysicalRoot, checksum: string, type: string, missing: string): Uint8Array {
+function readObject(
+  root: PhysicalRoot,
+  checksum: string,
+  type: string,
+  missing: string,
+  budget: Budget,
+): Uint8Array {
   const path = `ostree/repo/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}.${type}` as ByteString;
-  return readBelow(root, path, MAX_COMMIT_BYTES, { missing, unsafe: 'not-a-regular-file' });
+  const codes = { missing, unsafe: 'not-a-regular-file' };
+  const bytes = readBelow(root, path, Math.min(MAX_COMMIT_BYTES, budget.bytesLeft), codes);
+  budget.bytesLeft -= bytes.length;
+  return bytes;
 }

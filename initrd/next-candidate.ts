@@ -12,7 +12,7 @@ import { openAt, type PhysicalRoot } from './deployment.ts';
 import { type DeploymentPath, deploymentPathOf } from './deployment-path.ts';
 import { listDeployments } from './deployments.ts';
 import { readBelow, typeBelow } from './files.ts';
-import { judge } from './judge.ts';
+import { budgetOfOthers, judge } from './judge.ts';
 import { noteRefusal, warn } from './report.ts';
 import * as sys from './sys.ts';
 import type { Trust } from './trust.ts';
@@ -79,10 +79,11 @@ function candidates(
   passOver: (deployment: ByteString, error: unknown) => void,
 ): Candidate[] {
   const judged: Candidate[] = [];
+  const budget = budgetOfOthers();
   for (const path of listDeployments(root)) {
     try {
       const known = judged.find(({ checksum }) => checksum === path.checksum);
-      judged.push({ ...path, verdict: known?.verdict ?? judge(root, path.checksum, trust) });
+      judged.push({ ...path, verdict: known?.verdict ?? judge(root, path.checksum, trust, budget) });
     } catch (error) {
       passOver(path.path, error);
     }

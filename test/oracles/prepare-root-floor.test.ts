@@ -112,6 +112,48 @@ describe('the floor of the deployments on the disk', () => {
     expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 
+  /** Nobody's commits, of all the bytes that one may have, in a stateroot that comes first. */
+  function addLargest(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const checksum = `${i}`.repeat(64);
+      addDeployment(rig, { checksum, commit: new Uint8Array(0), commitmeta: null }, 'a');
+      truncateSync(rig.object('commit', checksum), MAX_COMMIT_BYTES);
+    }
+  }
+
+  it('is looked for in no more bytes than two of the largest objects have', async () => {
+    rig = makeRig(binary);
+    addDeployment(rig, floor(TIME + 1n), 'z');
+    addLargest(1);
+    expect(await outcome()).toBe('commit-below-floor');
+    addLargest(2);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
+  });
+
+  it('and so is another deployment to boot', async () => {
+    const conf = utf8('[composefs]\nenabled=signed\n[sealroot]\non-failure=next-deployment\n');
+    rig = makeRig(binary, { ...UNTAMPERED, conf });
+    const { path } = addDeployment(rig, floor(TIME), 'z');
+    const refused = (code: string) => `cannot boot ${path.slice(rig.sysroot.length + 1)}: ${code}: `;
+    expect((await rig.run()).stderr).toContain(refused(AFTER_ACCEPTANCE));
+    addLargest(2);
+    expect((await rig.run()).stderr).toContain(refused('file-too-large'));
+  });
+
+  it('is looked for among so many names, in whatever folders', async () => {
+    rig = makeRig(binary);
+    addDeployment(rig, floor(TIME + 1n), 'z');
+    const addNames = (os: string) => {
+      const folder = join(rig.sysroot, 'ostree/deploy', os, 'deploy');
+      mkdirSync(folder, { recursive: true });
+      for (let i = 0; i < 2100; i++) writeFileSync(join(folder, `${i}`), '');
+    };
+    addNames('a');
+    expect(await outcome()).toBe('commit-below-floor');
+    addNames('b');
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
+  });
+
   it('does not weaken the floor of the policy', async () => {
     const conf = utf8(`[composefs]\nenabled=signed\n[sealroot]\nmin-timestamp=${TIME + 1n}\n`);
     rig = makeRig(binary, { ...UNTAMPERED, conf });

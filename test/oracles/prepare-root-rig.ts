@@ -34,7 +34,10 @@ export interface RigRun {
   readonly console: string;
 }
 
-/** Nothing that the program mounted may be left: 99 otherwise, a status that the program itself never has. */
+/**
+ * Nothing that the program mounted may be left: 99 otherwise, a status that the program itself never has. Mounts of
+ * others are not looked at: they go when somebody removes the folder that they stand on, in whatever namespace.
+ */
 const SCRIPT = `
 set -e
 mount --bind "$1" "$1"
@@ -42,7 +45,8 @@ mount --bind "$1/sysroot" "$1/sysroot"
 mount -t proc proc "$1/proc"
 mount --bind "$1/cmdline" "$1/proc/cmdline"
 root=$1; kind=$2; shift 2
-before=$(cat /proc/self/mountinfo)
+mounts() { grep -F " $root" /proc/self/mountinfo; }
+before=$(mounts)
 set +e
 case $kind in
     socket) chroot "$root" /sealroot-prepare-root "$@" ;;
@@ -50,7 +54,7 @@ case $kind in
     closed) chroot "$root" /sealroot-prepare-root "$@" 2>&- ;;
 esac
 status=$?
-test "$before" = "$(cat /proc/self/mountinfo)" || exit 99
+test "$before" = "$(mounts)" || exit 99
 exit $status
 `;
 

@@ -7,8 +7,10 @@ import {
   decide,
   type Floor,
   highestFloor,
+  MAX_SIGNATURES,
   requireNotBelow,
   type Verdict,
+  type VerdictBudget,
   type VerdictInput,
 } from '../src/formats/verdict.ts';
 import type { PhysicalRoot } from './deployment.ts';
@@ -19,17 +21,18 @@ import { warn } from './report.ts';
 import * as sys from './sys.ts';
 import type { Trust } from './trust.ts';
 
-/** How many bytes the disk may still make us read: taking 16 MiB apart takes seconds, and it may be anybody's. */
-export interface Budget {
+/** What the disk may still make us do. */
+export interface Budget extends VerdictBudget {
+  /** Of commits and detached metadata: 16 MiB take seconds, and may be anybody's. */
   bytesLeft: number;
 }
 
-/** For all the deployments that nobody has named: two objects as large as may be, or what hundreds of usual ones have. */
+/** For all the deployments that nobody has named: as much as two of the largest, or hundreds of usual ones, take. */
 export function budgetOfOthers(): Budget {
-  return { bytesLeft: 2 * MAX_COMMIT_BYTES };
+  return { bytesLeft: 2 * MAX_COMMIT_BYTES, trialsLeft: 4 * MAX_SIGNATURES };
 }
 
-const UNLIMITED: Budget = { bytesLeft: Number.POSITIVE_INFINITY };
+const UNLIMITED: Budget = { bytesLeft: Number.POSITIVE_INFINITY, trialsLeft: Number.POSITIVE_INFINITY };
 
 /** Throws what `decide` throws, and `commit-missing`. */
 export function judge(root: PhysicalRoot, checksum: string, trust: Trust, budget = UNLIMITED): Verdict {
@@ -62,14 +65,14 @@ function verdictInput(
   const commit = read(checksum, 'commit', COMMIT_MISSING);
   try {
     const commitmeta = read(checksum, 'commitmeta', COMMITMETA_MISSING);
-    return { commit, checksum, commitmeta, keys, demands, hasher: sys.hasher };
+    return { commit, checksum, commitmeta, keys, demands, hasher: sys.hasher, budget };
   } catch (error) {
     if (!(error instanceof SealrootError) || error.code !== COMMITMETA_MISSING) throw error;
     const base = seldom().baseOfBootcCommit(commit, checksum, sys.hasher);
     if (base === undefined) throw error;
     const commitmeta = read(base, 'commitmeta', COMMITMETA_MISSING);
     const baseCommit = read(base, 'commit', COMMIT_MISSING);
-    return { commit: baseCommit, checksum: base, commitmeta, keys, demands, hasher: sys.hasher };
+    return { commit: baseCommit, checksum: base, commitmeta, keys, demands, hasher: sys.hasher, budget };
   }
 }
 

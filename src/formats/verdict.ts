@@ -71,6 +71,13 @@ export interface VerdictInput {
   readonly keys: readonly PublicKey[];
   readonly demands?: Demands;
   readonly hasher: Hasher;
+  /** For whoever judges many commits; all of them share it. */
+  readonly budget?: VerdictBudget;
+}
+
+export interface VerdictBudget {
+  /** How often a signature may still be tried under a key: a few milliseconds each. */
+  trialsLeft: number;
 }
 
 export interface Verdict {
@@ -271,7 +278,10 @@ function findSigner(
   const { revoked, keyLimits } = input.demands ?? NO_DEMANDS;
   const isRevoked = (key: UsableKey) => revoked.some(({ bytes }) => equalBytes(bytes, key.bytes));
   const holds = ({ key }: UsableKey) =>
-    signatures.some((signature) => verifyWithKey(key, input.commit, signature, input.hasher));
+    signatures.some((signature) => {
+      if (input.budget !== undefined && input.budget.trialsLeft-- <= 0) throw tooManyTrials(what);
+      return verifyWithKey(key, input.commit, signature, input.hasher);
+    });
   let expired: SealrootError | undefined;
   for (const candidate of keys) {
     if (isRevoked(candidate) || !holds(candidate)) continue;
@@ -298,6 +308,11 @@ function findSigner(
     'signature-none-valid',
     `cannot verify ${what}: none of ${signatures.length} signatures holds under any of ${keys.length} keys`,
   );
+}
+
+function tooManyTrials(what: string): SealrootError {
+  const fact = 'those of the commits before it and its own are more signatures than may be tried';
+  return refused('signatures-too-many', `cannot verify ${what}: ${fact}`);
 }
 
 /** What is malformed is refused here, under the verdict's own code; anything else passes through. */

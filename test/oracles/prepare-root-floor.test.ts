@@ -8,6 +8,7 @@ import { buildPrepareRoot } from '../../initrd/build.ts';
 import { ascii, utf8 } from '../../src/formats/encoding.ts';
 import { makeVariant, type VariantValue } from '../../src/formats/gvariant.ts';
 import { MAX_COMMIT_BYTES } from '../../src/formats/ostree-objects.ts';
+import { MAX_SIGNATURES } from '../../src/formats/verdict.ts';
 import { metadataWith, signedWith, UNTAMPERED } from '../formats/mutation-inputs.ts';
 import { AFTER_ACCEPTANCE, addDeployment, codeOf, makeRig, type Rig } from './prepare-root-rig.ts';
 
@@ -127,6 +128,17 @@ describe('the floor of the deployments on the disk', () => {
     addLargest(1);
     expect(await outcome()).toBe('commit-below-floor');
     addLargest(2);
+    expect(await outcome()).toBe(AFTER_ACCEPTANCE);
+  });
+
+  it('and under no more signatures than four commits may have', async () => {
+    rig = makeRig(binary);
+    addDeployment(rig, floor(TIME + 1n), 'z');
+    const commitmeta = metadataWith(Array.from({ length: MAX_SIGNATURES }, () => new Uint8Array(64)));
+    const addForged = (at: bigint) => addDeployment(rig, { ...floor(at, TIME + at), commitmeta }, 'a');
+    for (const at of [1n, 2n, 3n]) addForged(at);
+    expect(await outcome()).toBe('commit-below-floor');
+    addForged(4n);
     expect(await outcome()).toBe(AFTER_ACCEPTANCE);
   });
 

@@ -5,7 +5,8 @@
  */
 
 import { type ByteString, toByteString } from './encoding.ts';
-import { type XattrEntry, XattrPool } from './erofs-xattrs.ts';
+import { BackingXattrs } from './erofs-backing-xattrs.ts';
+import { byName, type XattrEntry, XattrPool } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import * as overlay from './overlay.ts';
 import {
@@ -41,7 +42,11 @@ export interface Inode extends Dirent {
   /** Decides between compact and extended; of a directory set by the layout. */
   size: number;
   external: boolean;
+  /** In name order; of an external one without those of overlayfs, which are in the plan's `backing`. */
   xattrs: readonly XattrEntry[];
+  /** If several have it. */
+  metacopy: XattrEntry | undefined;
+  redirect: XattrEntry | undefined;
   /** Of a directory, in name order. */
   entries: readonly Dirent[];
   // Set by the layout:
@@ -56,6 +61,8 @@ export interface ImagePlan {
   version: FormatVersion;
   inodes: Inode[];
   xattrs: XattrPool;
+  /** Absent when every inode has all of its xattrs itself. */
+  backing?: BackingXattrs;
   buildTimeSec: bigint;
   buildTimeNsec: number;
 }
@@ -95,6 +102,8 @@ export function newInode(node: TreeNode, parent: Inode | undefined, name = '' as
     size: whiteout ? 0 : type === S_IFLNK ? (node.payload ?? '').length : node.size,
     external: type === S_IFREG && isExternal(node),
     xattrs: NO_XATTRS,
+    metacopy: undefined,
+    redirect: undefined,
     entries: NO_ENTRIES,
     extended: false,
     xattrSize: 0,
@@ -110,7 +119,10 @@ export function newInode(node: TreeNode, parent: Inode | undefined, name = '' as
 class Planner {
   readonly #inodes: Inode[];
   readonly #links: { readonly entry: Dirent; readonly node: TreeNode }[] = [];
-  readonly #known = new OverlayXattrs();
+  readonly #files: Inode[] = [];
+  readonly #pool = new XattrPool();
+  /** Of the xattrs that many nodes share. */
+  readonly #lists = new Map<TreeNode['xattrs'], readonly XattrEntry[]>();
   readonly #max: FormatVersion;
   #version: FormatVersion;
   // The directory whose children are queued.
@@ -142,10 +154,13 @@ class Planner {
       }
     }
     this.#connectLinks();
+    const backing = new BackingXattrs(this.#pool);
+    backing.share(this.#files);
     return {
       version: this.#version,
       inodes,
-      xattrs: this.#known.pool,
+      xattrs: this.#pool,
+      backing,
       // Compact inodes have no other.
       buildTimeSec: mtimeSec,
       buildTimeNsec: mtimeNsec,
@@ -159,11 +174,25 @@ class Planner {
     if (isDirectory) this.#queueChildren(inode, isRoot);
     if (isRoot || (isDirectory && this.#hasWhiteout) || inode.mode !== node.mode) {
       inode.xattrs = this.#markedXattrs(inode, isRoot);
-    } else if (inode.external) {
-      inode.xattrs = this.#known.ofExternal(node);
-    } else if (node.xattrs.size > 0) {
-      inode.xattrs = this.#known.ofNode(node);
+    } else {
+      if (node.xattrs.size > 0) inode.xattrs = this.#xattrsOf(node);
+      if (inode.external) this.#files.push(inode);
     }
+  }
+
+  /** Those that the node itself carries. */
+  #xattrsOf({ xattrs }: TreeNode): readonly XattrEntry[] {
+    const pool = this.#pool;
+    let list = this.#lists.get(xattrs);
+    if (list !== undefined) {
+      for (const entry of list) pool.useAgain(entry);
+      return list;
+    }
+    list = [...xattrs]
+      .map(([key, value]) => pool.use(pool.name(overlay.escapeXattrName(key)), toByteString(value)))
+      .sort(byName);
+    this.#lists.set(xattrs, list);
+    return list;
   }
 
   #queueChildren(dir: Inode, isRoot: boolean): void {
@@ -264,7 +293,7 @@ class Planner {
         list.set(overlay.USER_OPAQUE, overlay.OPAQUE_WHITEOUTS);
       }
     }
-    return list.entries(this.#known.pool);
+    return list.entries(this.#pool);
   }
 }
 
@@ -273,47 +302,6 @@ export const OBJECT_DIR_NAMES: readonly ByteString[] = Array.from(
   { length: 256 },
   (_, i) => (HEX.charAt(i >> 4) + HEX.charAt(i & 15)) as ByteString,
 );
-
-/** What an image of many files asks for again and again. */
-class OverlayXattrs {
-  readonly pool = new XattrPool();
-  readonly #noDigest = this.pool.name(overlay.METACOPY);
-  readonly #digests = new Map(
-    overlay.METACOPY_HEADERS.map(([bytes, header]) => [bytes, this.pool.name(overlay.METACOPY, header)]),
-  );
-  readonly #redirect = this.pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
-  /** Of a node's own; many nodes share them. */
-  readonly #lists = new Map<TreeNode['xattrs'], readonly XattrEntry[]>();
-
-  /** Of a file whose bytes are in a backing file, in name order: without a digest overlayfs has nothing to verify. */
-  ofExternal(node: TreeNode): XattrEntry[] {
-    const { digest, payload } = node;
-    const name = digest && this.#digests.get(digest.length);
-    const metacopy =
-      digest && name ? this.pool.useDigest(name, digest) : this.pool.use(this.#noDigest, overlay.EMPTY);
-    const added = payload ? [metacopy, this.pool.use(this.#redirect, payload)] : [metacopy];
-    return node.xattrs.size === 0 ? added : [...this.ofNode(node), ...added].sort(byName);
-  }
-
-  /** Those that the node itself carries, in name order. */
-  ofNode({ xattrs }: TreeNode): readonly XattrEntry[] {
-    let list = this.#lists.get(xattrs);
-    if (list !== undefined) {
-      for (const entry of list) this.pool.useAgain(entry);
-      return list;
-    }
-    const { pool } = this;
-    list = [...xattrs]
-      .map(([key, value]) => pool.use(pool.name(overlay.escapeXattrName(key)), toByteString(value)))
-      .sort(byName);
-    this.#lists.set(xattrs, list);
-    return list;
-  }
-}
-
-function byName(a: XattrEntry, b: XattrEntry): number {
-  return a.name.key < b.name.key ? -1 : 1;
-}
 
 /**
  * The xattrs of one node while overlayfs ones are added. libcomposefs accounts for the space from zero here,

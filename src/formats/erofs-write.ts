@@ -9,7 +9,7 @@ import { type ByteString, putBytes } from './byte-strings.ts';
 import { roundUp } from './bytes.ts';
 import * as layout from './erofs-layout.ts';
 import { type Dirent, type FormatVersion, type ImagePlan, type Inode, planImage } from './erofs-plan.ts';
-import { writeXattrArea, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
+import { writeXattrArea, type XattrEntry, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type ValidatedTree } from './tree.ts';
 
@@ -60,11 +60,19 @@ export function emitImage(plan: ImagePlan, { inodesEnd, dataStart, size }: Image
   writeSuperblock(view, plan, inodesEnd, size);
   let block = dataStart / BLOCK_SIZE;
   for (const inode of plan.inodes) {
-    writeInode(out, view, inode, inode.blocks > 0 ? block : 0, inodesEnd % BLOCK_SIZE);
+    const end = writeInode(view, inode, inode.blocks > 0 ? block : 0);
+    if (inode.xattrSize > 0) {
+      writeXattrArea(out, view, end, xattrsOf(inode, plan), inodesEnd % BLOCK_SIZE);
+    }
+    if (inode.tail + inode.blocks > 0) writeData(out, view, inode, end + inode.xattrSize, block);
     block += inode.blocks;
   }
   plan.xattrs.writeShared(out, inodesEnd);
   return out;
+}
+
+function xattrsOf(inode: Inode, { backing }: ImagePlan): readonly XattrEntry[] {
+  return inode.external && backing !== undefined ? backing.of(inode) : inode.xattrs;
 }
 
 /** `start` is where it goes when nothing behind it crosses a block; returns where it ends. */
@@ -72,7 +80,7 @@ function placeInode(inode: Inode, plan: ImagePlan, start: number): number {
   measure(inode);
   const type = inode.mode & S_IFMT;
   inode.extended = needsExtended(inode, plan);
-  inode.xattrSize = xattrAreaSize(inode.xattrs);
+  inode.xattrSize = xattrAreaSize(xattrsOf(inode, plan));
   const head = (inode.extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + inode.xattrSize;
   inode.offset = start;
   // Nothing to place, as of most: saves an object for each.
@@ -165,8 +173,8 @@ function writeSuperblock(view: DataView, plan: ImagePlan, inodesEnd: number, siz
   view.setUint32(SUPER.XATTR_BLKADDR, Math.floor(inodesEnd / BLOCK_SIZE), true);
 }
 
-/** `block`: its first one. Two fields of 16 bits are written at once. */
-function writeInode(out: Uint8Array, view: DataView, inode: Inode, block: number, sharedBase: number): void {
+/** `block`: its first one. Two fields of 16 bits are written at once. Returns where its xattrs begin. */
+function writeInode(view: DataView, inode: Inode, block: number): number {
   const { offset: at, node, extended, xattrSize } = inode;
   const type = inode.mode & S_IFMT;
   const form = inode.external
@@ -195,8 +203,7 @@ function writeInode(out: Uint8Array, view: DataView, inode: Inode, block: number
     view.setUint32(at + layout.COMPACT.SIZE, size, true);
     view.setUint32(at + layout.COMPACT.UID, node.uid | (node.gid << 16), true);
   }
-  if (xattrSize > 0) writeXattrArea(out, view, end, inode.xattrs, sharedBase);
-  if (inode.tail + inode.blocks > 0) writeData(out, view, inode, end + xattrSize, block);
+  return end;
 }
 
 /** i_u: device number, chunk format or first data block. libcomposefs lets the last two overlap. */

@@ -1,10 +1,10 @@
 /**
  * The xattrs of an image being written: every distinct (name, value) pair is one entry, pairs used by more than one
- * inode go into the shared table, and each inode has an area of references and inline entries.
+ * inode go into the shared table, and each inode has an area of references and inline entries. Pairs that cannot stand
+ * twice need not be in the pool.
  */
 
 import { type ByteString, fromByteString, putBytes, toByteString } from './byte-strings.ts';
-import { equalBytes } from './bytes.ts';
 import {
   MAX_SHARED_REFS,
   splitXattrName,
@@ -20,8 +20,6 @@ export interface XattrEntry {
   uses: number;
   /** In the shared table; only when `uses` is above 1. */
   sharedOffset: number;
-  /** Another digest with the same first bytes. */
-  readonly next: XattrEntry | undefined;
 }
 
 export interface XattrNameInfo {
@@ -32,8 +30,6 @@ export interface XattrNameInfo {
   /** What an entry begins with: the lengths of suffix and value, the latter of it 0, the index, suffix and lead. */
   head: Uint8Array;
   readonly byValue: Map<ByteString, XattrEntry>;
-  /** By the first bytes as a number: digests, of which text is made too slowly. */
-  readonly byDigest: Map<number, XattrEntry>;
 }
 
 const NO_LEAD = '' as ByteString;
@@ -44,7 +40,7 @@ export class XattrPool {
   #shared: XattrEntry[] = [];
   sharedSize = 0;
 
-  /** What `use` and `useDigest` want to know of a name. Values with another lead are other values. */
+  /** What `use` wants to know of a name. Values with another lead are other values. */
   name(key: ByteString, lead = NO_LEAD): XattrNameInfo {
     let names = this.#names.get(key);
     if (names === undefined) {
@@ -58,7 +54,7 @@ export class XattrPool {
       head[0] = split.suffix.length;
       head[1] = split.index;
       const filterBit = xattrFilterBit(split);
-      name = { key, filterBit, lead, head, byValue: new Map(), byDigest: new Map() };
+      name = { key, filterBit, lead, head, byValue: new Map() };
       names.push(name);
     }
     return name;
@@ -68,23 +64,8 @@ export class XattrPool {
   use(name: XattrNameInfo, value: ByteString): XattrEntry {
     let entry = name.byValue.get(value);
     if (entry === undefined) {
-      entry = { name, value, uses: 1, sharedOffset: 0, next: undefined };
+      entry = { name, value, uses: 1, sharedOffset: 0 };
       name.byValue.set(value, entry);
-    } else {
-      this.useAgain(entry);
-    }
-    return entry;
-  }
-
-  /** The same for a digest, which nobody may change afterwards. */
-  useDigest(name: XattrNameInfo, digest: Uint8Array): XattrEntry {
-    const key = firstBytes(digest);
-    const first = name.byDigest.get(key);
-    let entry = first;
-    while (entry !== undefined && !equalBytes(entry.value as Uint8Array, digest)) entry = entry.next;
-    if (entry === undefined) {
-      entry = { name, value: digest, uses: 1, sharedOffset: 0, next: first };
-      name.byDigest.set(key, entry);
     } else {
       this.useAgain(entry);
     }
@@ -118,11 +99,9 @@ export class XattrPool {
   }
 }
 
-/** Four of them, as good as random. */
-function firstBytes(digest: Uint8Array): number {
-  return (
-    (digest[0] ?? 0) | ((digest[1] ?? 0) << 8) | ((digest[2] ?? 0) << 16) | (((digest[3] ?? 0) & 0x3f) << 24)
-  );
+/** The order in which an inode has them. */
+export function byName(a: XattrEntry, b: XattrEntry): number {
+  return a.name.key < b.name.key ? -1 : 1;
 }
 
 /** Bytes in the image, padding included. */

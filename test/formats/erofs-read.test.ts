@@ -70,8 +70,8 @@ const CRAFTED: Craft[] = [
   [
     'xattrs in another order',
     (inodes) => {
-      const c = inodeAt(inodes, 'c');
-      c.xattrs = [...c.xattrs].reverse();
+      const w = inodeAt(inodes, 'w');
+      w.xattrs = [...w.xattrs].reverse();
     },
     'composefs-xattr-order',
     'name order',

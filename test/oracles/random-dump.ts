@@ -138,7 +138,11 @@ function leaf(fields: fc.Arbitrary<Fields>): fc.Arbitrary<RandomNode> {
   }));
 }
 
-const digest = text(fc.constantFrom(...'0123456789abcdef'), 64, 64);
+// Some that several files have, and some that are nearly the same.
+const digest = fc.oneof(
+  { weight: 3, arbitrary: text(fc.constantFrom(...'0123456789abcdef'), 64, 64) },
+  { weight: 2, arbitrary: fc.constantFrom('5'.repeat(64), `${'5'.repeat(62)}65`, `6${'5'.repeat(63)}`) },
+);
 const payload = fc
   .oneof(
     digest.map((hex) => `${hex.slice(0, 2)}/${hex.slice(2)}`),

@@ -41,6 +41,18 @@ const programsStayApart: Plugin = {
   },
 };
 
+const BYTE_STRINGS = join(ROOT, 'src/adapters/byte-strings.ts');
+
+/** The loops over bytes are those of Node.js. */
+export const nativeByteStrings: Plugin = {
+  name: 'native-byte-strings',
+  setup(bundler) {
+    bundler.onResolve({ filter: /\/byte-strings\.ts$/ }, ({ importer }) =>
+      importer === BYTE_STRINGS ? undefined : { path: BYTE_STRINGS },
+    );
+  },
+};
+
 /** The place of the running file, which CommonJS calls otherwise. */
 const BANNER = `const sealrootUrl = require('node:url').pathToFileURL(__filename).href;`;
 
@@ -64,7 +76,7 @@ export async function bundleProgram(folder: string): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     external: ['node-gtk', 'koffi'],
-    plugins: [programsStayApart],
+    plugins: [programsStayApart, nativeByteStrings],
     // By require(): importing CommonJS starts a parser for its exports, which takes longer than everything else.
     supported: { 'dynamic-import': false },
     define: { 'import.meta.url': 'sealrootUrl' },

@@ -6,7 +6,8 @@
  * with `<`, work as Map keys, and pass through QuickJS unchanged. They are decoded only where something is printed.
  *
  * In the initramfs the functions of this module are C (initrd/runtime/bytes.c), which the build puts in their place: of
- * the bytecode that building an image ran there, two thirds were these loops.
+ * the bytecode that building an image ran there, two thirds were these loops. In the command line they are those of
+ * Node.js (src/adapters/byte-strings.ts).
  */
 
 declare const byteStringBrand: unique symbol;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { baseOfBootcCommit } from '../../src/formats/bootc.ts';
+import { encodeCommit, parseCommit } from '../../src/formats/ostree-objects.ts';
 import { bootcCommitOf, commit, sha256, UNTAMPERED } from './mutation-inputs.ts';
 
 const baseOf = (bytes: Uint8Array) => baseOfBootcCommit(bytes, sha256(bytes), nodeHasher);
@@ -11,7 +12,7 @@ describe('baseOfBootcCommit()', () => {
   });
 
   it.each<[string, Uint8Array]>([
-    ['any other commit', commit],
+    ['any other commit', encodeCommit({ ...parseCommit(commit), parent: UNTAMPERED.checksum })],
     ['one without a parent', bootcCommitOf(undefined)],
     ['one whose configuration is of another type', bootcCommitOf(UNTAMPERED.checksum, 'ay')],
     ['what is no commit', Uint8Array.of(1, 2, 3)],

@@ -144,6 +144,14 @@ describe('50sealroot and a policy that is not sealed', () => {
     expect(policy).toBe('[composefs]\nenabled=maybe\n');
     expect([...links.keys()]).not.toContain(TREE_PATHS.key);
   });
+
+  it('takes the key along when there is one: a kernel argument may seal the boot', async () => {
+    const { links } = await build(
+      { [TREE_PATHS.policy]: '[composefs]\nenabled=no\n' },
+      { only: ['sealroot'] },
+    );
+    expect([...links.keys()]).toContain(TREE_PATHS.key);
+  });
 });
 
 describe('50sealroot and a policy that permits a shell', () => {

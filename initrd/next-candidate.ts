@@ -129,11 +129,13 @@ function readSkips(root: PhysicalRoot): string[] {
     return [];
   }
   const wanted = lines.filter((line) => line !== '' && !line.startsWith('#'));
-  for (const line of wanted) {
-    if (!isName(line))
-      warn(`cannot follow ${SKIP_PATH}: ${printable(line)} is no CHECKSUM or CHECKSUM.SERIAL`);
+  const usable = wanted.filter(isName);
+  if (usable.length < wanted.length) {
+    const others = `${wanted.length - usable.length} of its lines are no CHECKSUM or CHECKSUM.SERIAL`;
+    const first = wanted.find((line) => !isName(line)) ?? '';
+    warn(`cannot follow ${SKIP_PATH}: ${others}, the first is "${printable(first)}"`);
   }
-  return wanted.filter(isName);
+  return usable;
 }
 
 function isName(line: string): boolean {

@@ -118,7 +118,11 @@ describe('ostree=latest', () => {
     rmSync(skip);
     writeFileSync(skip, `*\n../${UNTAMPERED.checksum}.0\n${UNTAMPERED.checksum} \n`);
     const { stderr } = await rig.run();
-    expect(stderr.split('\n').filter((line) => line.includes('is no CHECKSUM'))).toHaveLength(3);
+    // One line, however many there are: a serial console would take minutes for tens of thousands.
+    expect(stderr.match(/^.*sealroot-skip.*$/gm)).toEqual([
+      'sealroot-prepare-root: warning: cannot follow ostree/sealroot-skip: 3 of its lines are no CHECKSUM or ' +
+        'CHECKSUM.SERIAL, the first is "*"',
+    ]);
     expect(stderr).toContain(
       `cannot boot ostree/deploy/os/deploy/${UNTAMPERED.checksum}.0: ${AFTER_ACCEPTANCE}: `,
     );

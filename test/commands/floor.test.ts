@@ -103,12 +103,17 @@ describe('judgeBeside()', () => {
     const low = await sealed('os/low', 2000n, 1000n);
     const high = await sealed('os/high', 3000n, 1001n);
     expect(judgeOf(old, [old, low])).toBe(old);
-    expect(() => judgeOf(old, [low, high, low])).toThrow(
-      expect.objectContaining({
-        code: 'commit-below-floor',
-        message: `cannot use commit ${old}: its timestamp is 1000, the sealroot.floor of commit ${high} is 1001`,
-      }),
-    );
+    for (const others of [
+      [low, high],
+      [high, low],
+    ]) {
+      expect(() => judgeOf(old, others)).toThrow(
+        expect.objectContaining({
+          code: 'commit-below-floor',
+          message: `cannot use commit ${old}: its timestamp is 1000, the sealroot.floor of commit ${high} is 1001`,
+        }),
+      );
+    }
     expect(judgeOf(high, [old, low, high])).toBe(high);
   });
 
@@ -121,9 +126,17 @@ describe('judgeBeside()', () => {
 });
 
 describe('the verdict on a commit that bootc made', () => {
+  const metadata = new Map([[ascii('ostree.container.image-config'), makeVariant('s', ascii('{}'))]]);
+
+  it('is its own where somebody has signed it', async () => {
+    const base = await sealed('os/x', 1000n);
+    repo.commit({ ref: 'os/made', parent: base, metadata });
+    const { commit } = await seal({ repo: repo.path, ref: 'os/made', keys: [key] });
+    expect(judgeBeside(openObjectStore(repo.path), commit, loadTrustedKeys([pub]), []).checksum).toBe(commit);
+  });
+
   it('is the one on its base', async () => {
     const base = await sealed('os/x', 1000n);
-    const metadata = new Map([[ascii('ostree.container.image-config'), makeVariant('s', ascii('{}'))]]);
     const made = repo.commit({ parent: base, metadata });
     const trusted = loadTrustedKeys([pub]);
     expect(judgeBeside(openObjectStore(repo.path), made, trusted, [made]).checksum).toBe(base);

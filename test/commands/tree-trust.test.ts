@@ -44,6 +44,13 @@ describe('doubtOfTree()', () => {
     expect(doubt()).toBeUndefined();
   });
 
+  it.each(['usr/share/keys/our.pub', 'etcetera/our.pub'])('looks for the keys in /%s', (path) => {
+    putPolicy(`keypath=/${path}`);
+    putKeys('key1.pub');
+    putKeys('key2.pub', path);
+    expect(doubt()).toContain('would refuse it at boot: ');
+  });
+
   it('names what would be refused: another key, a revoked one, a ref, a policy that is not sealed', () => {
     putPolicy();
     putKeys('key2.pub');

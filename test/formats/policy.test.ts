@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { kernelArguments } from '../../src/formats/cmdline.ts';
 import { ascii, utf8 } from '../../src/formats/encoding.ts';
-import { DEFAULT_KEYPATH, parsePolicy } from '../../src/formats/policy.ts';
+import { refused } from '../../src/formats/errors.ts';
+import { DEFAULT_KEYPATH, parsePolicy, rebuildsFor } from '../../src/formats/policy.ts';
 
 const NO_DEMANDS_OF_POLICY = { refs: [], minTimestamp: 0n, keyLimits: [] };
 const SEALED = {
@@ -191,5 +192,19 @@ describe('parsePolicy() and kernel arguments', () => {
     for (const argument of ['ostree.prepare-root.composefs=perhaps', 'sealroot.on-failure=shell']) {
       expect(() => parse(text, argument)).toThrow(expect.objectContaining({ code: 'policy-malformed' }));
     }
+  });
+});
+
+describe('rebuildsFor()', () => {
+  const policy = (value: string) => parsePolicy(utf8(`${SIGNED}[sealroot]\nrebuild-image=${value}\n`));
+
+  it.each([
+    ['yes', refused('image-missing', 'cannot'), true],
+    ['yes', refused('image-unreadable', 'cannot'), true],
+    ['yes', refused('kernel-mismatch', 'cannot'), false],
+    ['yes', new TypeError('image-missing'), false],
+    ['no', refused('image-missing', 'cannot'), false],
+  ])('with rebuild-image=%s and %s: %s', (value, error, expected) => {
+    expect(rebuildsFor(policy(value), error)).toBe(expected);
   });
 });

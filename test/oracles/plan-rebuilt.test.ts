@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -18,9 +19,11 @@ import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
 import { setImmutable } from '../../src/adapters/inode-attributes.ts';
+import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { openSysroot } from '../../src/adapters/sysroot.ts';
 import { keygen } from '../../src/commands/keygen.ts';
 import { seal } from '../../src/commands/seal.ts';
+import { ascii, utf8 } from '../../src/formats/encoding.ts';
 import { parseCommit } from '../../src/formats/ostree-objects.ts';
 import { sealroot, useCli } from '../commands/run-cli.ts';
 import { UNTAMPERED } from '../formats/mutation-inputs.ts';
@@ -47,6 +50,10 @@ beforeAll(async () => {
   const tree = join(folder, 'tree');
   for (const name of ['usr/etc', 'usr/share/doc']) mkdirSync(join(tree, name), { recursive: true });
   for (const name of ['vmlinuz', 'initramfs.img']) put(join(tree, 'usr/lib/modules/6.12.0', name), '');
+  const owned = join(tree, 'usr/share/owned');
+  put(owned, '');
+  chownSync(owned, 7, 8);
+  setXattr(pathBytes(owned), ascii('user.test'), utf8('value'));
   // libostree reads the title of the boot entry from there.
   put(join(folder, 'os-release'), 'ID=hollow\n');
   symlinkSync(join(folder, 'os-release'), join(tree, 'usr/lib/os-release'));

@@ -1,6 +1,16 @@
 /** rebuild-image=yes on a disk that does not give the image: the refusal stays, and says what was missing. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
@@ -89,5 +99,15 @@ describe('rebuild-image', () => {
     rmSync(folder, { recursive: true });
     execFileSync('ln', ['-s', `../objects-moved/${rootTree.slice(0, 2)}`, folder]);
     expect(await reason()).toMatch(/its path holds a link/);
+  });
+
+  it('does not follow a link on the way to a file, either', async () => {
+    rig = withoutImage('rebuild-image=yes\n');
+    const [, missing = ''] = /object ([0-9a-f]{64})\.file/.exec(await reason()) ?? [];
+    const folder = dirname(rig.object('file', missing));
+    put(join(rig.sysroot, 'ostree/repo/objects/elsewhere', `${missing.slice(2)}.file`), 'x');
+    if (existsSync(folder)) renameSync(folder, `${folder}-moved`);
+    symlinkSync('elsewhere', folder);
+    expect(await reason()).toMatch(/^cannot open object [0-9a-f]{64}\.file: ELOOP/);
   });
 });

@@ -78,6 +78,22 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
+/** In byte order: negative when the `aLength` bytes at `a` come before the `bLength` bytes at `b`, 0 for the same. */
+export function compareRanges(
+  bytes: Uint8Array,
+  a: number,
+  aLength: number,
+  b: number,
+  bLength: number,
+): number {
+  const common = Math.min(aLength, bLength);
+  for (let i = 0; i < common; i++) {
+    const difference = (bytes[a + i] as number) - (bytes[b + i] as number);
+    if (difference !== 0) return difference;
+  }
+  return aLength - bLength;
+}
+
 /** Whether the bytes of `part`, of which there is at least one, stand anywhere in `bytes`. */
 export function includesBytes(bytes: Uint8Array, part: Uint8Array): boolean {
   const first = part[0] ?? 0;

@@ -10,10 +10,21 @@ import { checkPlaces } from './composefs-places.ts';
 import { checkXattrs, readSharedTable } from './composefs-xattrs.ts';
 import { printable } from './encoding.ts';
 import type { ErofsImage } from './erofs-image.ts';
-import type { ErofsInode } from './erofs-inode.ts';
+import {
+  compareTimes,
+  ErofsInode,
+  gidOf,
+  mtimeAt,
+  nameOf,
+  nanosecondsAt,
+  nlinkOf,
+  secondsAt,
+  uidOf,
+} from './erofs-inode.ts';
 import * as layout from './erofs-layout.ts';
 import { OBJECT_DIR_NAMES, SELINUX, WHITEOUT_MODE } from './erofs-plan.ts';
-import { interpret, isRealWhiteout } from './erofs-visible.ts';
+import { inPieces, NONE } from './erofs-tables.ts';
+import { interpret } from './erofs-visible.ts';
 import { xattrAt } from './erofs-xattr-read.ts';
 import { requireZeros } from './erofs-zeros.ts';
 
@@ -24,31 +35,36 @@ const { BLOCK_SIZE, HEADER, SUPER, SLOT_SIZE } = layout;
  * counts prove nothing and are not looked at.
  */
 export function checkComposefs(image: ErofsImage): void {
+  const { inodes } = image;
   checkHeader(image);
-  for (const inode of image.inodes) interpret(image, inode);
-  checkRootWhiteouts(image);
+  const whiteouts: number[] = [];
+  inPieces(inodes.count, (from, to) => interpret(image, from, to, whiteouts));
+  checkRootWhiteouts(image, whiteouts);
   if (!image.complete) return;
   const order = inodeOrder(image);
-  const inodesEnd = roundUp(endOf(order.at(-1) as ErofsInode), SLOT_SIZE);
+  const last = order[inodes.count - 1] as number;
+  const lastEnd = (inodes.xattrEnd[last] as number) + (inodes.tail[last] as number);
+  const inodesEnd = roundUp(lastEnd, SLOT_SIZE);
   const table = readSharedTable(image, inodesEnd);
   checkXattrs(image, order, table);
   const dataStart = roundUp(table.end, BLOCK_SIZE);
   requireZeros(image, table.end, dataStart, 'between xattrs and data');
-  const end = checkPlaces(image, order, dataStart);
-  checkSuperblock(image, order, inodesEnd, end);
+  const { end, firstTime } = checkPlaces(image, order, dataStart);
+  checkSuperblock(image, inodesEnd, end, firstTime);
 }
 
-function endOf(inode: ErofsInode): number {
-  return inode.xattrEnd + inode.tail;
+/** A field of the header or the superblock. */
+function u32({ words }: ErofsImage, at: number): number {
+  return (words[at >> 2] as number) >>> 0;
 }
 
 function checkHeader(image: ErofsImage): void {
-  const { view, findings } = image;
-  if (view.getUint32(HEADER.MAGIC, true) !== layout.COMPOSEFS_MAGIC) {
+  const { findings } = image;
+  if (u32(image, HEADER.MAGIC) !== layout.COMPOSEFS_MAGIC) {
     findings.add('composefs-magic-invalid', HEADER.MAGIC, 'no composefs magic');
   }
-  const headerVersion = view.getUint32(HEADER.VERSION, true);
-  const version = view.getUint32(HEADER.COMPOSEFS_VERSION, true);
+  const headerVersion = u32(image, HEADER.VERSION);
+  const version = u32(image, HEADER.COMPOSEFS_VERSION);
   if (headerVersion !== layout.COMPOSEFS_HEADER_VERSION || version > layout.MAX_FORMAT_VERSION) {
     const fact = `header version ${headerVersion} or format version ${version} is not known`;
     findings.add('composefs-version-unknown', HEADER.VERSION, fact);
@@ -57,37 +73,26 @@ function checkHeader(image: ErofsImage): void {
 }
 
 /** Everything that composefs writes there and that is not the reader's input. */
-function checkSuperblock(
-  image: ErofsImage,
-  order: readonly ErofsInode[],
-  inodesEnd: number,
-  end: number,
-): void {
-  const { view } = image;
-  let { mtimeSec: sec, mtimeNsec: nsec } = order[0] as ErofsInode;
-  for (const inode of order) {
-    if (inode.mtimeSec < sec || (inode.mtimeSec === sec && inode.mtimeNsec < nsec)) {
-      sec = inode.mtimeSec;
-      nsec = inode.mtimeNsec;
-    }
-  }
-  const inos = view.getUint32(SUPER.INOS, true) + view.getUint32(SUPER.INOS + 4, true) * 2 ** 32;
-  const u32 = (offset: number) => view.getUint32(offset, true);
-  requireField(image, SUPER.CHECKSUM, 'checksum', u32(SUPER.CHECKSUM), 0);
+function checkSuperblock(image: ErofsImage, inodesEnd: number, end: number, firstTime: number): void {
+  const { FEATURE_COMPAT, BUILD_TIME } = SUPER;
+  const inos = u32(image, SUPER.INOS) + u32(image, SUPER.INOS + 4) * 2 ** 32;
+  const [sec, nsec] = [secondsAt(image, BUILD_TIME), nanosecondsAt(image, BUILD_TIME)];
+  const xattrBlock = Math.floor(inodesEnd / BLOCK_SIZE);
+  requireField(image, SUPER.CHECKSUM, 'checksum', u32(image, SUPER.CHECKSUM), 0);
+  const features = u32(image, FEATURE_COMPAT);
+  requireField(image, FEATURE_COMPAT, 'compatible features', features, layout.FEATURE_COMPAT);
+  requireField(image, SUPER.EXTSLOTS, 'extension slots', image.bytes[SUPER.EXTSLOTS] as number, 0);
+  requireField(image, SUPER.INOS, 'number of inodes', inos, image.inodes.count);
+  requireField(image, BUILD_TIME, 'build time', sec, secondsAt(image, firstTime));
+  requireField(image, SUPER.BUILD_TIME_NSEC, 'build time (nsec)', nsec, nanosecondsAt(image, firstTime));
+  requireField(image, SUPER.BLOCKS, 'number of blocks', u32(image, SUPER.BLOCKS), end / BLOCK_SIZE);
   requireField(
     image,
-    SUPER.FEATURE_COMPAT,
-    'compatible features',
-    u32(SUPER.FEATURE_COMPAT),
-    layout.FEATURE_COMPAT,
+    SUPER.XATTR_BLKADDR,
+    'block of the xattrs',
+    u32(image, SUPER.XATTR_BLKADDR),
+    xattrBlock,
   );
-  requireField(image, SUPER.EXTSLOTS, 'extension slots', view.getUint8(SUPER.EXTSLOTS), 0);
-  requireField(image, SUPER.INOS, 'number of inodes', inos, order.length);
-  requireField(image, SUPER.BUILD_TIME, 'build time', image.buildTime.sec, sec);
-  requireField(image, SUPER.BUILD_TIME_NSEC, 'build time (nsec)', image.buildTime.nsec, nsec);
-  requireField(image, SUPER.BLOCKS, 'number of blocks', u32(SUPER.BLOCKS), end / BLOCK_SIZE);
-  const xattrBlock = Math.floor(inodesEnd / BLOCK_SIZE);
-  requireField(image, SUPER.XATTR_BLKADDR, 'block of the xattrs', u32(SUPER.XATTR_BLKADDR), xattrBlock);
   requireZeros(image, SUPER.UUID, SUPER.END, 'in the rest of the superblock');
 }
 
@@ -107,87 +112,96 @@ function requireField<T extends number | bigint>(
 }
 
 /**
- * By place in the image. Names are met breadth first, and each inode stands where one of its names is met: with a
- * single name there is no choice.
+ * The rows of the inodes by their place in the image. Names are met breadth first, and each inode stands where one of
+ * its names is met: with a single name there is no choice.
  */
-function inodeOrder(image: ErofsImage): readonly ErofsInode[] {
-  const order = [...image.inodes];
-  // Only hard links bring them out of order.
-  if (order.some(({ offset }, i) => i > 0 && offset < (order[i - 1]?.offset ?? 0)))
-    order.sort((a, b) => a.offset - b.offset);
-  for (let i = 0; i < order.length; i++) (order[i] as ErofsInode).index = i;
+function inodeOrder(image: ErofsImage): Int32Array {
+  const { count, index, offset } = image.inodes;
+  const order = index.slice(0, count);
+  // Rows are numbered as names are met: only hard links can bring their inodes out of order, and nothing else has one.
+  if (image.inOrder) return order;
+  order.sort((a, b) => (offset[a] as number) - (offset[b] as number));
+  for (let i = 0; i < count; i++) index[order[i] as number] = i;
+  const next = checkOrder(image, order);
+  if (next !== count) {
+    outOfOrder(image, order[next] as number, 'an inode stands where none of its names is met');
+  }
+  return order;
+}
+
+/** Returns the place of the first inode that stands where none of its names is met. */
+function checkOrder(image: ErofsImage, order: Int32Array): number {
+  const { entries, inodes } = image;
   let next = 1;
   for (const dir of order) {
-    for (const { inode } of dir.entries) {
-      if (inode.index === next) next++;
-      else if (inode.names === 1) {
-        image.findings.add(
-          'composefs-order-invalid',
-          inode.offset,
-          'an inode is not in breadth-first order',
-          inode,
-        );
-        next = Math.max(next, inode.index + 1);
+    const to = inodes.entriesTo[dir] as number;
+    for (let entry = inodes.entriesFrom[dir] as number; entry < to; entry++) {
+      const row = entries.inode[entry] as number;
+      if (row === NONE) continue;
+      const place = inodes.index[row] as number;
+      if (place === next) next++;
+      else if (inodes.otherNames[row] === 0) {
+        outOfOrder(image, row, 'an inode is not in breadth-first order');
+        next = Math.max(next, place + 1);
       }
     }
   }
-  if (next !== order.length) {
-    const lost = order[next] as ErofsInode;
-    image.findings.add(
-      'composefs-order-invalid',
-      lost.offset,
-      'an inode stands where none of its names is met',
-      lost,
-    );
-  }
-  return order;
+  return next;
+}
+
+function outOfOrder(image: ErofsImage, row: number, fact: string): void {
+  const inode = new ErofsInode(image, row);
+  image.findings.add('composefs-order-invalid', inode.offset, fact, inode);
 }
 
 const OBJECT_DIR_NAME_SET: ReadonlySet<string> = new Set(OBJECT_DIR_NAMES);
 
 /** The only real whiteouts are those that composefs itself adds to the root, one for each object directory. */
-function checkRootWhiteouts(image: ErofsImage): void {
-  const root = image.inodes[0] as ErofsInode;
+function checkRootWhiteouts(image: ErofsImage, whiteouts: readonly number[]): void {
+  const { entries, inodes } = image;
   const names = new Set<string>();
-  const label = selinuxLabel(image, root);
-  for (const { name } of root.entries) names.add(name);
+  const label = selinuxLabel(image, 0);
+  const to = inodes.entriesTo[0] as number;
+  for (let entry = inodes.entriesFrom[0] as number; entry < to; entry++) {
+    if (entries.inode[entry] !== NONE) names.add(nameOf(image, entry));
+  }
   const missing = OBJECT_DIR_NAMES.filter((name) => !names.has(name));
   if (missing.length > 0) {
+    const root = new ErofsInode(image, 0);
     const fact = `the root does not hide ${missing.length} of 256 object directories, the first is ${missing[0]},`;
     image.findings.add('composefs-root-whiteout-missing', root.offset, fact, root);
   }
-  for (const inode of image.inodes) {
-    if (!isRealWhiteout(inode) || isGenuine(image, inode, root, label)) continue;
+  for (const row of whiteouts) {
+    if (isGenuine(image, row, label)) continue;
+    const inode = new ErofsInode(image, row);
     const fact = `"${printable(inode.name)}" is a real whiteout`;
     image.findings.add('composefs-whiteout-invalid', inode.offset, fact, inode);
   }
 }
 
-function isGenuine(
-  image: ErofsImage,
-  inode: ErofsInode,
-  root: ErofsInode,
-  label: Uint8Array | undefined,
-): boolean {
-  const own = selinuxLabel(image, inode);
+function isGenuine(image: ErofsImage, row: number, label: Uint8Array | undefined): boolean {
+  const { inodes } = image;
+  const own = selinuxLabel(image, row);
+  const xattrs = (inodes.xattrsTo[row] as number) - (inodes.xattrsFrom[row] as number);
   return (
-    inode.parent === root &&
-    OBJECT_DIR_NAME_SET.has(inode.name) &&
-    inode.names === 1 &&
-    inode.mode === WHITEOUT_MODE &&
-    inode.nlink === 1 &&
-    inode.uid === root.uid &&
-    inode.gid === root.gid &&
-    inode.mtimeSec === root.mtimeSec &&
-    inode.mtimeNsec === root.mtimeNsec &&
-    inode.xattrsTo - inode.xattrsFrom === (label === undefined ? 0 : 1) &&
+    inodes.parent[row] === 0 &&
+    OBJECT_DIR_NAME_SET.has(nameOf(image, inodes.firstEntry[row] as number)) &&
+    inodes.otherNames[row] === 0 &&
+    inodes.mode[row] === WHITEOUT_MODE &&
+    nlinkOf(image, row) === 1 &&
+    uidOf(image, row) === uidOf(image, 0) &&
+    gidOf(image, row) === gidOf(image, 0) &&
+    compareTimes(image, mtimeAt(image, row), mtimeAt(image, 0)) === 0 &&
+    xattrs === (label === undefined ? 0 : 1) &&
     (label === undefined || own === undefined ? label === own : equalBytes(label, own))
   );
 }
 
-function selinuxLabel(image: ErofsImage, inode: ErofsInode): Uint8Array | undefined {
-  for (let i = inode.xattrsFrom; i < inode.xattrsTo; i++) {
-    const { key, value } = xattrAt(image, image.xattrs[i] ?? 0);
+function selinuxLabel(image: ErofsImage, row: number): Uint8Array | undefined {
+  const { inodes, xattrs } = image;
+  const to = inodes.xattrsTo[row] as number;
+  for (let i = inodes.xattrsFrom[row] as number; i < to; i++) {
+    const { key, value } = xattrAt(image, xattrs.at[i] as number);
     if (key === SELINUX) return value;
   }
   return undefined;

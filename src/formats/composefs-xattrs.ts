@@ -3,16 +3,31 @@
  * have stands once, in a table behind the inodes, and each of them refers to it; every other one stands in its inode.
  */
 
+import { compareRanges } from './bytes.ts';
 import type { ByteString } from './encoding.ts';
 import type { ErofsImage } from './erofs-image.ts';
-import type { ErofsInode } from './erofs-inode.ts';
+import { ErofsInode } from './erofs-inode.ts';
 import * as layout from './erofs-layout.ts';
-import { beginsXattr, entrySize, isXattr, xattrAt, xattrPattern } from './erofs-xattr-read.ts';
+import { inPieces } from './erofs-tables.ts';
+import {
+  entryEnd,
+  isUserOverlay,
+  KIND_METACOPY,
+  KIND_OVERLAY,
+  KIND_REDIRECT,
+  KIND_VISIBLE,
+  nameLength,
+  valueEnd,
+  valueLength,
+  valueStart,
+  xattrAt,
+} from './erofs-xattr-read.ts';
 import { requireZeros } from './erofs-zeros.ts';
-import { METACOPY, OVERLAY_PREFIX, REDIRECT } from './overlay.ts';
+import { METACOPY, REDIRECT } from './overlay.ts';
 import { MAX_XATTR_SPACE } from './tree.ts';
 
-const { BLOCK_SIZE, HEADER, MAX_SHARED_REFS, XATTR_ENTRY_SIZE, XATTR_HEADER_SIZE } = layout;
+const { FORMAT_EXTENDED, HEADER, INODE_COMPACT_SIZE, INODE_EXTENDED_SIZE } = layout;
+const { MAX_SHARED_REFS, XATTR_ENTRY_SIZE, XATTR_HEADER_SIZE } = layout;
 
 export interface SharedTable {
   /** Offsets, in the order of the table. */
@@ -22,14 +37,11 @@ export interface SharedTable {
 
 /** Everything from the last inode up to the first block of data, or to the first four zeros: no entry begins so. */
 export function readSharedTable(image: ErofsImage, start: number): SharedTable {
-  let limit = image.bytes.length;
-  for (const { blocks, union, layout: form } of image.inodes) {
-    if (blocks > 0 && form !== layout.LAYOUT_CHUNK_BASED) limit = Math.min(limit, union * BLOCK_SIZE);
-  }
+  const limit = image.firstData;
   const entries: number[] = [];
   let at = start;
-  while (at + XATTR_ENTRY_SIZE <= limit && image.view.getUint32(at, true) !== 0) {
-    const end = at + entrySize(image.view, at);
+  while (at + XATTR_ENTRY_SIZE <= limit && image.words[at >> 2] !== 0) {
+    const end = entryEnd(image, at);
     if (end > limit) break;
     entries.push(at);
     at = end;
@@ -37,15 +49,18 @@ export function readSharedTable(image: ErofsImage, start: number): SharedTable {
   return { entries, end: at };
 }
 
-export function checkXattrs(image: ErofsImage, order: readonly ErofsInode[], table: SharedTable): void {
+export function checkXattrs(image: ErofsImage, order: Int32Array, table: SharedTable): void {
   const check = new XattrCheck(image, table);
-  for (const inode of order) if (inode.xattrEnd > inode.xattrStart) check.inode(inode);
+  inPieces(order.length, (from, to) => check.inodes(order, from, to));
   check.finish();
 }
 
-/** Of those 2^28 values two entries have the same one seldom, and 2^25 entries can be told apart beside it. */
-const HASH_BITS = 28;
-const INDEX_FACTOR = 2 ** (53 - HASH_BITS);
+const HASHED_WORDS = 6;
+
+/** By the kind of a name, where that is enough to know it. */
+const FILTER_BITS = new Int32Array(KIND_REDIRECT + 1);
+FILTER_BITS[KIND_METACOPY] = layout.xattrFilterBit(layout.splitXattrName(METACOPY));
+FILTER_BITS[KIND_REDIRECT] = layout.xattrFilterBit(layout.splitXattrName(REDIRECT));
 
 class XattrCheck {
   readonly #image: ErofsImage;
@@ -53,75 +68,96 @@ class XattrCheck {
   /** Of each shared entry, how many inodes have it. */
   readonly #uses = new Map<number, number>();
   /** The inline entries, those of the table, and of the former those that may stand in the table, too. */
-  readonly #entries: number[] = [];
+  readonly #entries: Int32Array;
+  #inline = 0;
   readonly #beyondRefs = new Set<number>();
   readonly #filterBits = new Map<ByteString, number>();
   readonly #sharedBits = new Map<number, number>();
-  readonly #metacopyBit = layout.xattrFilterBit(layout.splitXattrName(METACOPY));
-  readonly #redirectBit = layout.xattrFilterBit(layout.splitXattrName(REDIRECT));
   #hasAcl = false;
 
   constructor(image: ErofsImage, table: SharedTable) {
     this.#image = image;
     this.#table = table;
+    this.#entries = new Int32Array(image.xattrs.count + table.entries.length);
     for (const at of table.entries) this.#uses.set(at, 0);
   }
 
-  inode(inode: ErofsInode): void {
-    const { findings, xattrs, view } = this.#image;
-    const { xattrStart, xattrsFrom, sharedFrom, xattrsTo } = inode;
-    if (xattrsFrom === xattrsTo) {
-      findings.add('composefs-xattr-area-empty', xattrStart, 'an inode has room for xattrs and none', inode);
-    }
-    let filter = 0;
-    let space = 12;
-    for (let i = xattrsFrom; i < xattrsTo; i++) {
-      const at = xattrs[i] ?? 0;
-      filter |= i < sharedFrom ? this.#bitOf(at) : this.#sharedBit(at, inode);
-      space += this.#spaceOf(at);
-      if (i < sharedFrom) {
-        this.#entries.push(at);
-        requireZeros(
-          this.#image,
-          paddingOf(this.#image, at),
-          at + entrySize(view, at),
-          'behind an xattr',
-          inode,
-        );
+  /** The inodes in `order` from place `from` up to `to`. */
+  inodes(order: Int32Array, from: number, to: number): void {
+    const image = this.#image;
+    const { words } = image;
+    const { at, kind } = image.xattrs;
+    const { format, offset, sharedFrom, xattrEnd, xattrsFrom, xattrsTo } = image.inodes;
+    const entries = this.#entries;
+    let inline = this.#inline;
+    for (let place = from; place < to; place++) {
+      const row = order[place] as number;
+      const extended = ((format[row] as number) & FORMAT_EXTENDED) !== 0;
+      const start = (offset[row] as number) + (extended ? INODE_EXTENDED_SIZE : INODE_COMPACT_SIZE);
+      if (xattrEnd[row] === start) continue;
+      const first = xattrsFrom[row] as number;
+      const shared = sharedFrom[row] as number;
+      const end = xattrsTo[row] as number;
+      if (first === end) {
+        this.#report(row, start, 'composefs-xattr-area-empty', 'an inode has room for xattrs and none');
       }
-      const ordered =
-        i === xattrsFrom || i === sharedFrom || compareKeys(this.#image, xattrs[i - 1] ?? 0, at) < 0;
-      if (!ordered) findings.add('composefs-xattr-order', at, 'an xattr does not stand in name order', inode);
+      let filter = 0;
+      let space = 12;
+      for (let i = first; i < end; i++) {
+        const entry = at[i] as number;
+        const what = kind[i] as number;
+        if (i < shared) {
+          filter |= what > KIND_OVERLAY ? (FILTER_BITS[what] as number) : this.#bitOf(entry);
+          entries[inline++] = entry;
+          const padding = valueEnd(image, entry);
+          if ((padding & 3) !== 0) requireZeros(image, padding, (padding + 3) & ~3, 'behind an xattr', row);
+        } else {
+          filter |= this.#sharedBit(entry, row);
+        }
+        if (what === KIND_VISIBLE) space += this.#spaceOf(entry);
+        // Metacopy and redirect, which most have, stand in the order of their numbers.
+        const known = i > first && kind[i - 1] === KIND_METACOPY && what === KIND_REDIRECT;
+        if (i > first && i !== shared && !known && compareKeys(image, at[i - 1] as number, entry) >= 0) {
+          this.#report(row, entry, 'composefs-xattr-order', 'an xattr does not stand in name order');
+        }
+      }
+      if (end - shared === MAX_SHARED_REFS) this.#noteBeyondRefs(first, shared, end);
+      if (words[start >> 2] !== ~filter) this.#refuseFilter(row, start, filter);
+      if (((words[(start + 4) >> 2] as number) & ~0xff) !== 0 || words[(start + 8) >> 2] !== 0) {
+        requireZeros(image, start + 5, start + XATTR_HEADER_SIZE, 'before xattrs', row);
+      }
+      if (space > MAX_XATTR_SPACE) {
+        const fact = `${space} bytes of xattrs are more than ${MAX_XATTR_SPACE}`;
+        this.#report(row, start, 'composefs-xattrs-too-large', fact);
+      }
     }
-    this.#noteBeyondRefs(inode);
-    const stored = view.getUint32(xattrStart, true);
-    if (stored !== ~filter >>> 0) {
-      const fact = `the xattr filter is 0x${stored.toString(16)}, expected 0x${(~filter >>> 0).toString(16)},`;
-      findings.add('composefs-xattr-filter-mismatch', xattrStart, fact, inode);
-    }
-    requireZeros(this.#image, xattrStart + 5, xattrStart + XATTR_HEADER_SIZE, 'before xattrs', inode);
-    if (space > MAX_XATTR_SPACE) {
-      const fact = `${space} bytes of xattrs are more than ${MAX_XATTR_SPACE}`;
-      findings.add('composefs-xattrs-too-large', xattrStart, fact, inode);
-    }
+    this.#inline = inline;
+  }
+
+  #report(row: number, at: number, code: string, fact: string): void {
+    this.#image.findings.add(code, at, fact, new ErofsInode(this.#image, row));
+  }
+
+  #refuseFilter(row: number, at: number, filter: number): void {
+    const stored = (this.#image.words[at >> 2] as number) >>> 0;
+    const fact = `the xattr filter is 0x${stored.toString(16)}, expected 0x${(~filter >>> 0).toString(16)},`;
+    this.#report(row, at, 'composefs-xattr-filter-mismatch', fact);
   }
 
   /** An inode refers to 128 shared entries; it has the later ones, by name, itself. */
-  #noteBeyondRefs({ xattrsFrom, sharedFrom, xattrsTo }: ErofsInode): void {
-    const { xattrs } = this.#image;
-    if (xattrsTo - sharedFrom !== MAX_SHARED_REFS) return;
-    const last = xattrs[xattrsTo - 1] ?? 0;
-    for (let i = xattrsFrom; i < sharedFrom; i++) {
-      const at = xattrs[i] ?? 0;
-      if (compareKeys(this.#image, at, last) > 0) this.#beyondRefs.add(at);
+  #noteBeyondRefs(from: number, shared: number, to: number): void {
+    const { at } = this.#image.xattrs;
+    const last = at[to - 1] as number;
+    for (let i = from; i < shared; i++) {
+      const inline = at[i] as number;
+      if (compareKeys(this.#image, inline, last) > 0) this.#beyondRefs.add(inline);
     }
   }
 
-  #sharedBit(at: number, inode: ErofsInode): number {
+  #sharedBit(at: number, row: number): number {
     const uses = this.#uses.get(at);
     if (uses === undefined) {
-      const fact = 'a shared xattr stands outside of their table';
-      this.#image.findings.add('composefs-xattr-sharing', at, fact, inode);
+      this.#report(row, at, 'composefs-xattr-sharing', 'a shared xattr stands outside of their table');
     } else {
       this.#uses.set(at, uses + 1);
     }
@@ -136,16 +172,11 @@ class XattrCheck {
   /** The bit of the name in the filter; on the way, whether the name has the prefix that it must have. */
   #bitOf(at: number): number {
     const { bytes, findings } = this.#image;
-    if (isXattr(bytes, at, METACOPY_NAME)) return this.#metacopyBit;
-    if (isXattr(bytes, at, REDIRECT_NAME)) return this.#redirectBit;
     const { key } = xattrAt(this.#image, at);
     const name = layout.splitXattrName(key);
     if (name.index !== bytes[at + 1]) {
-      findings.add(
-        'composefs-xattr-prefix',
-        at,
-        `an xattr has prefix ${bytes[at + 1]}, expected ${name.index},`,
-      );
+      const fact = `an xattr has prefix ${bytes[at + 1]}, expected ${name.index},`;
+      findings.add('composefs-xattr-prefix', at, fact);
     }
     if (ACL_INDEXES.has(name.index) && name.suffix === '') this.#hasAcl = true;
     let bit = this.#filterBits.get(key);
@@ -158,78 +189,53 @@ class XattrCheck {
 
   /** What libcomposefs counts for it; nothing for those of overlayfs, which it may have added itself. */
   #spaceOf(at: number): number {
-    const { view, bytes } = this.#image;
-    if (OVERLAY_NAMES.some((name) => beginsXattr(bytes, at, name))) return 0;
-    const prefix = layout.joinXattrName(bytes[at + 1] ?? 0, '' as ByteString)?.length ?? 0;
-    return 7 + prefix + (bytes[at] ?? 0) + view.getUint16(at + 2, true);
+    const image = this.#image;
+    if (isUserOverlay(image, at)) return 0;
+    const prefix = layout.joinXattrName(image.bytes[at + 1] as number, '' as ByteString)?.length ?? 0;
+    return 7 + prefix + nameLength(image, at) + valueLength(image, at);
   }
 
   finish(): void {
-    const { findings, view } = this.#image;
+    const image = this.#image;
     this.#checkTable();
     this.#checkUnique();
     for (const [at, uses] of this.#uses) {
       if (uses > 1) continue;
-      findings.add('composefs-xattr-sharing', at, `a shared xattr has ${uses} users`);
+      image.findings.add('composefs-xattr-sharing', at, `a shared xattr has ${uses} users`);
     }
-    const flags = view.getUint32(HEADER.FLAGS, true);
+    const flags = (image.words[HEADER.FLAGS >> 2] as number) >>> 0;
     const due = this.#hasAcl ? layout.COMPOSEFS_FLAG_HAS_ACL : 0;
     if (flags !== due) {
-      findings.add(
-        'composefs-flags-mismatch',
-        HEADER.FLAGS,
-        `the flags are ${flags}, composefs would write ${due},`,
-      );
+      const fact = `the flags are ${flags}, composefs would write ${due},`;
+      image.findings.add('composefs-flags-mismatch', HEADER.FLAGS, fact);
     }
   }
 
   #checkTable(): void {
+    const image = this.#image;
     const { entries } = this.#table;
     for (const [i, at] of entries.entries()) {
-      requireZeros(
-        this.#image,
-        paddingOf(this.#image, at),
-        at + entrySize(this.#image.view, at),
-        'behind an xattr',
-      );
-      if (i === 0 || compareShared(this.#image, entries[i - 1] ?? 0, at) > 0) continue;
-      this.#image.findings.add(
-        'composefs-xattr-order',
-        at,
-        'a shared xattr does not stand in the order of the table',
-      );
+      requireZeros(image, valueEnd(image, at), entryEnd(image, at), 'behind an xattr');
+      if (i === 0 || compareShared(image, entries[i - 1] as number, at) > 0) continue;
+      const fact = 'a shared xattr does not stand in the order of the table';
+      image.findings.add('composefs-xattr-order', at, fact);
     }
   }
 
-  /** Sorted by a hash, so that equal entries are neighbours; those with the same hash are then compared in full. */
+  /** Equal entries have equal hashes: few entries are left to be compared in full. */
   #checkUnique(): void {
-    const entries = [...this.#entries, ...this.#table.entries];
-    const keys = new Float64Array(entries.length);
-    for (let i = 0; i < keys.length; i++) keys[i] = this.#hash(entries[i] ?? 0) * INDEX_FACTOR + i;
-    keys.sort();
-    let group: number[] = [];
-    let hash = -1;
-    for (const key of keys) {
-      const next = Math.floor(key / INDEX_FACTOR);
-      if (next !== hash) {
-        if (group.length > 1) this.#checkGroup(group);
-        group = [];
-        hash = next;
-      }
-      group.push(entries[key - next * INDEX_FACTOR] ?? 0);
+    const entries = this.#entries.subarray(0, this.#inline + this.#table.entries.length);
+    entries.set(this.#table.entries, this.#inline);
+    const repeated = repeatedHashes(this.#image, entries);
+    if (repeated.size === 0) return;
+    const groups = new Map<number, number[]>();
+    for (const at of entries) {
+      const hash = hashOf(this.#image, at);
+      const group = groups.get(hash);
+      if (group !== undefined) group.push(at);
+      else if (repeated.has(hash)) groups.set(hash, [at]);
     }
-    if (group.length > 1) this.#checkGroup(group);
-  }
-
-  #hash(at: number): number {
-    const { view } = this.#image;
-    const end = at + entrySize(view, at);
-    let hash = 0;
-    for (let word = at; word < end; word += 4) {
-      hash = Math.imul(hash ^ view.getUint32(word, true), 0x9e3779b1);
-      hash ^= hash >>> 15;
-    }
-    return hash >>> (32 - HASH_BITS);
+    for (const group of groups.values()) this.#checkGroup(group);
   }
 
   #checkGroup(group: number[]): void {
@@ -259,21 +265,39 @@ class XattrCheck {
   }
 
   #compareBytes(a: number, b: number): number {
-    const { bytes, view } = this.#image;
-    const size = entrySize(view, a);
-    const otherSize = entrySize(view, b);
-    return size === otherSize ? compareRange(bytes, a, size, b, size) : size - otherSize;
+    const size = entryEnd(this.#image, a) - a;
+    const otherSize = entryEnd(this.#image, b) - b;
+    return size === otherSize ? compareRanges(this.#image.bytes, a, size, b, size) : size - otherSize;
   }
 }
 
 const ACL_INDEXES: ReadonlySet<number> = new Set([2, 3]);
-const METACOPY_NAME = xattrPattern(METACOPY);
-const REDIRECT_NAME = xattrPattern(REDIRECT);
-/** Of files in the tree `trusted.overlay.` is stored with a second `overlay.`; `user.overlay.` marks whiteouts, too. */
-const OVERLAY_NAMES = [xattrPattern(OVERLAY_PREFIX), xattrPattern('user.overlay.' as ByteString)] as const;
 
-function paddingOf({ view }: ErofsImage, at: number): number {
-  return at + XATTR_ENTRY_SIZE + view.getUint8(at) + view.getUint16(at + 2, true);
+/** The hashes that several entries have. */
+function repeatedHashes(image: ErofsImage, entries: Int32Array): Set<number> {
+  const count = entries.length;
+  const hashes = new Uint32Array(count);
+  inPieces(count, (from, to) => {
+    for (let i = from; i < to; i++) hashes[i] = hashOf(image, entries[i] as number);
+  });
+  hashes.sort();
+  const repeated = new Set<number>();
+  inPieces(count - 1, (from, to) => {
+    for (let i = from; i < to; i++) if (hashes[i] === hashes[i + 1]) repeated.add(hashes[i] as number);
+  });
+  return repeated;
+}
+
+/** Of the last words of an entry, in which digests, paths and values differ most. */
+function hashOf(image: ErofsImage, at: number): number {
+  const { words } = image;
+  const end = entryEnd(image, at) >> 2;
+  let hash = end - (at >> 2);
+  for (let word = Math.max(at >> 2, end - HASHED_WORDS); word < end; word++) {
+    hash = Math.imul(hash ^ (words[word] as number), 0x9e3779b1);
+    hash ^= hash >>> 15;
+  }
+  return hash >>> 0;
 }
 
 /** Of the whole names, in byte order. */
@@ -283,24 +307,20 @@ function compareKeys(image: ErofsImage, a: number, b: number): number {
     const [first, second] = [xattrAt(image, a).key, xattrAt(image, b).key];
     return first < second ? -1 : first > second ? 1 : 0;
   }
-  return compareRange(bytes, a + XATTR_ENTRY_SIZE, bytes[a] ?? 0, b + XATTR_ENTRY_SIZE, bytes[b] ?? 0);
-}
-
-function compareRange(bytes: Uint8Array, a: number, aLength: number, b: number, bLength: number): number {
-  const common = Math.min(aLength, bLength);
-  for (let i = 0; i < common; i++) {
-    const difference = (bytes[a + i] ?? 0) - (bytes[b + i] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return aLength - bLength;
+  return compareRanges(
+    bytes,
+    a + XATTR_ENTRY_SIZE,
+    nameLength(image, a),
+    b + XATTR_ENTRY_SIZE,
+    nameLength(image, b),
+  );
 }
 
 /** By name, then by the length of the value, then by the value. */
 function compareShared(image: ErofsImage, a: number, b: number): number {
   const byName = compareKeys(image, a, b);
   if (byName !== 0) return byName;
-  const { bytes, view } = image;
-  const [aLength, bLength] = [view.getUint16(a + 2, true), view.getUint16(b + 2, true)];
+  const [aLength, bLength] = [valueLength(image, a), valueLength(image, b)];
   if (aLength !== bLength) return aLength - bLength;
-  return compareRange(bytes, paddingOf(image, a) - aLength, aLength, paddingOf(image, b) - bLength, bLength);
+  return compareRanges(image.bytes, valueStart(image, a), aLength, valueStart(image, b), bLength);
 }

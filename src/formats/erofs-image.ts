@@ -8,206 +8,287 @@
  */
 
 import type { ByteString } from './encoding.ts';
-import { type RawDirent, readDirents } from './erofs-dirents.ts';
+import { isDots, nidOf, readDirents } from './erofs-dirents.ts';
 import type { Findings, Place } from './erofs-findings.ts';
-import { type BuildTime, type ErofsEntry, type ErofsInode, parseInode } from './erofs-inode.ts';
+import {
+  type Bytes,
+  ErofsInode,
+  isChunked,
+  nameOf,
+  nlinkOf,
+  readInode,
+  sizeOf,
+  unionOf,
+  xattrStartOf,
+} from './erofs-inode.ts';
 import * as layout from './erofs-layout.ts';
-import { checkSharedXattr, entrySize, locateXattrs, type XattrSource } from './erofs-xattr-read.ts';
+import { EntryTable, InodeTable, NONE, XattrTable } from './erofs-tables.ts';
+import { checkSharedXattr, entryEnd, locateXattrs } from './erofs-xattr-read.ts';
 import { MAX_DEPTH, S_IFDIR, S_IFMT } from './tree.ts';
 
-const { BLOCK_SIZE, SLOT_SIZE, SUPER } = layout;
+const { BLOCK_SIZE, DIRENT, SLOT_SIZE, SUPER } = layout;
+const DOT = 0x2e;
 
-/** A shared xattr that at least one inode refers to. */
-export interface SharedXattr {
-  readonly usable: boolean;
-  references: number;
-}
-
-export class ErofsImage implements XattrSource {
+export class ErofsImage implements Bytes {
   readonly bytes: Uint8Array;
-  readonly view: DataView;
+  readonly words: Int32Array;
   readonly findings: Findings;
   readonly sharedBase: number;
-  readonly buildTime: BuildTime;
-  /** The root first, which is a directory, then breadth first as their names are met. Empty without a usable root. */
-  readonly inodes: ErofsInode[] = [];
-  /** By offset. */
-  readonly shared = new Map<number, SharedXattr>();
-  /** Offsets of the xattrs of all inodes; which of them are an inode's, the inode says. */
-  readonly xattrs: number[] = [];
+  readonly inodes: InodeTable;
+  readonly entries: EntryTable;
+  readonly xattrs: XattrTable;
   complete = true;
-  /** By nid: 1 + index in `inodes`; -1 for one that cannot be used. */
-  readonly #known: Int32Array;
-  /** One for each word of 4 bytes: whether it is in use. */
-  readonly #used: Uint8Array;
-  #claimed = 0;
+  /** Whether the inodes stand in the order of their rows. */
+  inOrder = true;
+  /** Where the first block of data stands. */
+  firstData: number;
+  readonly #claims: Claims;
+  /** By offset: whether the shared xattr there can be used. */
+  readonly #shared = new Map<number, boolean>();
 
-  /** Only superblocks that `checkSuperblock` has accepted. */
-  constructor(bytes: Uint8Array, view: DataView, findings: Findings) {
+  /** Only what `checkSuperblock` has accepted. Bytes that do not stand at a multiple of four are copied. */
+  constructor(given: Uint8Array, findings: Findings) {
+    const aligned = given.byteOffset % 4 === 0 ? given : given.slice();
+    // A plain array, whatever was given: views of Node's Buffers are made slowly.
+    const bytes = new Uint8Array(aligned.buffer, aligned.byteOffset, aligned.length);
     this.bytes = bytes;
-    this.view = view;
+    this.words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
     this.findings = findings;
-    this.sharedBase = view.getUint32(SUPER.XATTR_BLKADDR, true) * BLOCK_SIZE;
-    this.buildTime = {
-      sec: view.getBigInt64(SUPER.BUILD_TIME, true),
-      nsec: view.getUint32(SUPER.BUILD_TIME_NSEC, true),
-    };
-    this.#known = new Int32Array(Math.floor(bytes.length / SLOT_SIZE));
-    this.#used = new Uint8Array(Math.ceil(bytes.length / 4));
-    this.#used.fill(1, 0, SUPER.END / 4);
-    this.#claimed = SUPER.END;
-    this.#walk();
+    this.firstData = bytes.length;
+    this.sharedBase = ((this.words[SUPER.XATTR_BLKADDR >> 2] as number) >>> 0) * BLOCK_SIZE;
+    // What it says of itself is no more than a guess here.
+    const likely = Math.min(this.words[SUPER.INOS >> 2] as number, bytes.length / SLOT_SIZE) >>> 0;
+    this.inodes = new InodeTable(likely + 1);
+    this.entries = new EntryTable(2 * likely);
+    this.xattrs = new XattrTable(2 * likely);
+    this.#claims = new Claims(bytes.length);
+    this.#claims.add(0, SUPER.END);
+    this.#walk(new Int32Array(Math.floor(bytes.length / SLOT_SIZE)));
   }
 
-  /** Data of a flat file or link: its blocks and then its tail. */
-  data(inode: ErofsInode): Uint8Array {
-    const { blocks, tail, size, xattrEnd } = inode;
-    const start = inode.union * BLOCK_SIZE;
-    const whole = size - tail;
-    if (tail === 0)
-      return blocks === 0 ? this.bytes.subarray(0, 0) : this.bytes.subarray(start, start + whole);
-    if (whole === 0) return this.bytes.subarray(xattrEnd, xattrEnd + tail);
+  /** Where the data of a flat file or link stands; NONE when its tail stands elsewhere than its blocks. */
+  dataStart(row: number): number {
+    const { blocks, tail, xattrEnd } = this.inodes;
+    if (blocks[row] === 0) return xattrEnd[row] as number;
+    return tail[row] === 0 ? unionOf(this, row) * BLOCK_SIZE : NONE;
+  }
+
+  /** The data: a view of the image where it stands in one place. */
+  data(row: number): Uint8Array {
+    const { bytes, inodes } = this;
+    const size = sizeOf(this, row);
+    const start = this.dataStart(row);
+    if (start !== NONE) return bytes.subarray(start, start + size);
+    const tail = inodes.tail[row] as number;
+    const tailStart = inodes.xattrEnd[row] as number;
+    const blocks = unionOf(this, row) * BLOCK_SIZE;
     const out = new Uint8Array(size);
-    out.set(this.bytes.subarray(start, start + whole));
-    out.set(this.bytes.subarray(xattrEnd, xattrEnd + tail), whole);
+    out.set(bytes.subarray(blocks, blocks + size - tail));
+    out.set(bytes.subarray(tailStart, tailStart + tail), size - tail);
     return out;
   }
 
-  #walk(): void {
-    const root = this.#inodeAt(this.view.getUint16(SUPER.ROOT_NID, true), '' as ByteString, undefined);
-    if (root === undefined) return;
-    if ((root.mode & S_IFMT) !== S_IFDIR) {
+  /** `known`, by nid: 1 + row of the inode; -1 for one that cannot be used. */
+  #walk(known: Int32Array): void {
+    const { inodes } = this;
+    const nid = (this.words[SUPER.ROOT_NID >> 2] as number) >>> 16;
+    if (this.#isOutside(nid)) this.#refuseNumber(nid, NONE, NONE);
+    else if (this.#newInode(nid, known, NONE, NONE) !== NONE && !this.#isDirectory(0)) {
+      const root = new ErofsInode(this, 0);
       this.findings.add('erofs-root-invalid', root.offset, 'the root is not a directory', root);
-      this.inodes.pop();
+      inodes.count = 0;
       this.complete = false;
     }
-    for (let i = 0; i < this.inodes.length; i++) {
-      const inode = this.inodes[i] as ErofsInode;
-      if ((inode.mode & S_IFMT) === S_IFDIR) this.#readDirectory(inode);
+    for (let row = 0; row < inodes.count; row++) {
+      if (this.#isDirectory(row)) this.#readDirectory(row, known);
     }
   }
 
-  /** The inode of a number; it is new when `inodes` has grown. Undefined for one that cannot be used. */
-  #inodeAt(nid: number, name: ByteString, parent: ErofsInode | undefined): ErofsInode | undefined {
-    const { bytes, findings } = this;
+  #isDirectory(row: number): boolean {
+    return ((this.inodes.mode[row] as number) & S_IFMT) === S_IFDIR;
+  }
+
+  #isOutside(nid: number): boolean {
     const offset = nid * SLOT_SIZE;
-    if (offset < SUPER.END || offset + layout.INODE_COMPACT_SIZE > bytes.length) {
-      const at = parent === undefined ? SUPER.ROOT_NID : parent.offset;
-      const place: Place = { nid, name, parent };
-      findings.add('erofs-nid-invalid', at, `the inode number ${nid} points outside of the image`, place);
-      this.complete = false;
-      return undefined;
-    }
-    const known = this.#known[nid] ?? 0;
-    if (known !== 0) return known < 0 ? undefined : this.inodes[known - 1];
-    const inode = parseInode(this, nid, name, parent, this.buildTime);
-    this.#known[nid] = -1;
-    if (inode === undefined || !this.#claimInode(inode)) return undefined;
-    this.inodes.push(inode);
-    this.#known[nid] = this.inodes.length;
-    if (inode.xattrEnd > inode.xattrStart) locateXattrs(this, inode, this.#useShared);
-    return inode;
+    return offset < SUPER.END || offset + layout.INODE_COMPACT_SIZE > this.bytes.length;
   }
 
-  #claimInode(inode: ErofsInode): boolean {
-    const start = inode.union * BLOCK_SIZE;
-    const hasBlocks = inode.blocks > 0 && inode.layout !== layout.LAYOUT_CHUNK_BASED;
-    return (
-      this.#claim(inode.offset, inode.xattrEnd + inode.tail, inode) &&
-      (!hasBlocks || this.#claim(start, start + inode.blocks * BLOCK_SIZE, inode))
-    );
+  #refuseNumber(nid: number, entry: number, row: number): void {
+    const parent = row === NONE ? undefined : new ErofsInode(this, row);
+    const name = entry === NONE ? ('' as ByteString) : nameOf(this, entry);
+    const place: Place = { nid, name, parent };
+    const fact = `the inode number ${nid} points outside of the image`;
+    this.findings.add('erofs-nid-invalid', parent?.offset ?? SUPER.ROOT_NID, fact, place);
+    this.complete = false;
   }
 
-  /** Notes that these bytes are in use: nobody else's until now. That bounds all work by the size of the image. */
-  #claim(start: number, end: number, place: Place): boolean {
-    const used = this.#used;
-    const last = Math.ceil(end / 4);
-    let free = this.#claimed + end - start <= this.bytes.length;
-    for (let word = start / 4; free && word < last; word++) free = used[word] === 0;
-    if (!free) {
-      this.findings.add('erofs-overlap', start, 'the data is in use for something else, too,', place);
-      this.complete = false;
-      return false;
-    }
-    this.#claimed += end - start;
-    used.fill(1, start / 4, last);
-    return true;
+  /** The row of an inode that nobody has looked at; NONE when it cannot be used. */
+  #newInode(nid: number, known: Int32Array, entry: number, parent: number): number {
+    const { inodes } = this;
+    const row = inodes.count;
+    const offset = nid * SLOT_SIZE;
+    inodes.reserve();
+    inodes.offset[row] = offset;
+    inodes.parent[row] = parent;
+    inodes.firstEntry[row] = entry;
+    known[nid] = -1;
+    if (!readInode(this, row)) return NONE;
+    const xattrEnd = inodes.xattrEnd[row] as number;
+    if (!this.#claim(offset, xattrEnd + (inodes.tail[row] as number), row)) return NONE;
+    if (inodes.blocks[row] !== 0 && !isChunked(this, row) && !this.#claimBlocks(row)) return NONE;
+    if (row > 0 && (inodes.offset[row - 1] as number) > offset) this.inOrder = false;
+    inodes.index[row] = row;
+    inodes.count = row + 1;
+    known[nid] = row + 1;
+    if (xattrEnd > xattrStartOf(this, row)) locateXattrs(this, row);
+    return row;
   }
 
-  #readDirectory(dir: ErofsInode): void {
-    if (dir.depth > MAX_DEPTH) {
-      this.findings.add('erofs-too-deep', dir.offset, `more than ${MAX_DEPTH} levels of directories`, dir);
+  #claimBlocks(row: number): boolean {
+    const start = unionOf(this, row) * BLOCK_SIZE;
+    this.firstData = Math.min(this.firstData, start);
+    return this.#claim(start, start + (this.inodes.blocks[row] as number) * BLOCK_SIZE, row);
+  }
+
+  #claim(start: number, end: number, row: number): boolean {
+    if (this.#claims.add(start, end)) return true;
+    const fact = 'the data is in use for something else, too,';
+    this.findings.add('erofs-overlap', start, fact, new ErofsInode(this, row));
+    this.complete = false;
+    return false;
+  }
+
+  #readDirectory(dir: number, known: Int32Array): void {
+    const { entries, inodes } = this;
+    const first = entries.count;
+    const depth = dir === 0 ? 0 : (inodes.depth[inodes.parent[dir] as number] as number) + 1;
+    inodes.depth[dir] = depth;
+    inodes.entriesFrom[dir] = first;
+    inodes.entriesTo[dir] = first;
+    if (depth > MAX_DEPTH) {
+      this.#report(dir, 'erofs-too-deep', `more than ${MAX_DEPTH} levels of directories`);
       this.complete = false;
       return;
     }
-    const entries: ErofsEntry[] = [];
+    readDirents(this, dir);
+    inodes.entriesTo[dir] = entries.count;
     let dots = 0;
     let subdirectories = 0;
     let left = 0;
-    for (const dirent of readDirents(this, dir)) {
-      const { name } = dirent;
-      if (name === '.' || name === '..') {
-        this.#requireDot(dir, dirent);
+    for (let entry = first; entry < entries.count; entry++) {
+      let row = NONE;
+      if (this.bytes[entries.name[entry] as number] === DOT && isDots(this, entry)) {
+        this.#requireDot(dir, entry);
         dots++;
-        continue;
+      } else {
+        row = this.#inodeOf(dir, entry, known);
+        if (row === NONE) left++;
+        else if (this.#isDirectory(row)) subdirectories++;
       }
-      const entry = this.#entry(dir, dirent);
-      if (entry === undefined) {
-        left++;
-        continue;
-      }
-      if ((entry.inode.mode & S_IFMT) === S_IFDIR) subdirectories++;
-      entries.push(entry);
+      entries.inode[entry] = row;
     }
-    dir.entries = entries;
-    if (dots !== 2) this.findings.add('erofs-dot-missing', dir.offset, '"." or ".." is missing', dir);
-    if (left === 0 && dir.nlink !== 2 + subdirectories) {
-      const fact = `the link count is ${dir.nlink}, expected ${2 + subdirectories},`;
-      this.findings.add('erofs-nlink-mismatch', dir.offset, fact, dir);
+    if (dots !== 2) this.#report(dir, 'erofs-dot-missing', '"." or ".." is missing');
+    const nlink = nlinkOf(this, dir);
+    if (left === 0 && nlink !== 2 + subdirectories) {
+      const fact = `the link count is ${nlink}, expected ${2 + subdirectories},`;
+      this.#report(dir, 'erofs-nlink-mismatch', fact);
     }
   }
 
-  #requireDot(dir: ErofsInode, { name, nid, fileType, at }: RawDirent): void {
-    const expected = name === '.' ? dir : (dir.parent ?? dir);
-    if (nid === expected.nid && fileType === layout.direntType(S_IFDIR)) return;
-    this.findings.add('erofs-dot-invalid', at, `"${name}" is another directory`, dir);
+  #report(row: number, code: string, fact: string): void {
+    const inode = new ErofsInode(this, row);
+    this.findings.add(code, inode.offset, fact, inode);
   }
 
-  #entry(dir: ErofsInode, { name, nid, fileType, at }: RawDirent): ErofsEntry | undefined {
-    const before = this.inodes.length;
-    const inode = this.#inodeAt(nid, name, dir);
-    if (inode === undefined) return undefined;
-    const type = layout.direntType(inode.mode);
-    if (type !== fileType) {
-      const fact = `"${name}" has type ${fileType} in the directory and mode 0o${inode.mode.toString(8)}`;
-      this.findings.add('erofs-file-type-mismatch', at, fact, dir);
-    }
-    if (this.inodes.length === before) {
-      if ((inode.mode & S_IFMT) === S_IFDIR) {
-        this.findings.add('erofs-directory-repeated', at, 'a directory has a second name', {
-          nid,
-          name,
-          parent: dir,
-        });
-        this.complete = false;
-        return undefined;
-      }
-      inode.names++;
-    }
-    return { name, inode };
+  #requireDot(dir: number, entry: number): void {
+    const { entries, inodes } = this;
+    const isParent = entries.length[entry] === 2 && dir > 0;
+    const expected = inodes.offset[isParent ? (inodes.parent[dir] as number) : dir] as number;
+    const at = entries.at[entry] as number;
+    const isDirectory = this.bytes[at + DIRENT.FILE_TYPE] === layout.direntType(S_IFDIR);
+    if (nidOf(this, at) * SLOT_SIZE === expected && isDirectory) return;
+    const fact = `"${nameOf(this, entry)}" is another directory`;
+    this.findings.add('erofs-dot-invalid', at, fact, new ErofsInode(this, dir));
   }
 
-  /** The shared xattr at an offset is checked and claimed once. */
-  readonly #useShared = (offset: number, place: Place): boolean => {
-    const known = this.shared.get(offset);
-    if (known !== undefined) {
-      known.references++;
-      return known.usable;
+  /** The row of the inode that an entry of a directory names; NONE when it cannot be used. */
+  #inodeOf(dir: number, entry: number, known: Int32Array): number {
+    const { inodes } = this;
+    const at = this.entries.at[entry] as number;
+    const nid = nidOf(this, at);
+    if (this.#isOutside(nid)) {
+      this.#refuseNumber(nid, entry, dir);
+      return NONE;
     }
-    const usable =
-      checkSharedXattr(this, offset, place) &&
-      this.#claim(offset, offset + entrySize(this.view, offset), place);
-    this.shared.set(offset, { usable, references: 1 });
+    const mark = known[nid] as number;
+    const row = mark === 0 ? this.#newInode(nid, known, entry, dir) : mark < 0 ? NONE : mark - 1;
+    if (row === NONE) return NONE;
+    const mode = inodes.mode[row] as number;
+    const fileType = this.bytes[at + DIRENT.FILE_TYPE] as number;
+    if (layout.direntType(mode) !== fileType) {
+      const name = nameOf(this, entry);
+      const fact = `"${name}" has type ${fileType} in the directory and mode 0o${mode.toString(8)}`;
+      this.findings.add('erofs-file-type-mismatch', at, fact, new ErofsInode(this, dir));
+    }
+    if (mark === 0) return row;
+    if (this.#isDirectory(row)) {
+      const place: Place = { nid, name: nameOf(this, entry), parent: new ErofsInode(this, dir) };
+      this.findings.add('erofs-directory-repeated', at, 'a directory has a second name', place);
+      this.complete = false;
+      return NONE;
+    }
+    inodes.otherNames[row] = (inodes.otherNames[row] as number) + 1;
+    return row;
+  }
+
+  /** The shared xattr at an offset is checked and claimed once; `row` is the inode that refers to it. */
+  useShared(offset: number, row: number): boolean {
+    let usable = this.#shared.get(offset);
+    if (usable === undefined) {
+      usable = checkSharedXattr(this, offset, row) && this.#claim(offset, entryEnd(this, offset), row);
+      this.#shared.set(offset, usable);
+    }
     return usable;
-  };
+  }
+}
+
+/** Which bytes are in use. What is claimed was nobody else's: that bounds all work by the size of the image. */
+class Claims {
+  /** A bit for each word of four bytes. */
+  readonly used: Int32Array;
+  /** Bytes that can still be claimed. */
+  left: number;
+
+  constructor(imageBytes: number) {
+    this.used = new Int32Array((imageBytes >> 7) + 1);
+    this.left = imageBytes;
+  }
+
+  /** False, and nothing is noted, when one of the words that hold [start, end) is in use. */
+  add(start: number, end: number): boolean {
+    const { used } = this;
+    if (end - start > this.left) return false;
+    const first = start >> 2;
+    const last = (end - 1) >> 2;
+    const from = first >> 5;
+    const to = last >> 5;
+    // The bits of the first and of the last group that are meant.
+    const head = -1 << (first & 31);
+    const foot = -1 >>> (31 - (last & 31));
+    const before = used[from] as number;
+    if (from === to) {
+      const bits = head & foot;
+      if ((before & bits) !== 0) return false;
+      used[from] = before | bits;
+    } else {
+      const behind = used[to] as number;
+      if ((before & head) !== 0 || (behind & foot) !== 0) return false;
+      for (let group = from + 1; group < to; group++) if (used[group] !== 0) return false;
+      used[from] = before | head;
+      used.fill(-1, from + 1, to);
+      used[to] = behind | foot;
+    }
+    this.left -= end - start;
+    return true;
+  }
 }

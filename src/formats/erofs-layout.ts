@@ -117,6 +117,7 @@ export const CHUNK_HOLE = 0xffffffff;
 /** i_u of a chunk-based inode: log2(chunk size) - 12 in these bits. */
 export const CHUNK_BITS_MASK = 0x1f;
 const MAX_CHUNK_BITS = BLOCK_SIZE_LOG2 + CHUNK_BITS_MASK;
+const MAX_CHUNK_BYTES = 2 ** MAX_CHUNK_BITS;
 
 /** log2 of the chunk size that composefs gives a file of `size` (at least 1) bytes: one chunk as far as it goes. */
 export function chunkBits(size: number): number {
@@ -130,7 +131,7 @@ export function chunkBits(size: number): number {
 }
 
 export function chunkCount(size: number): number {
-  return Math.ceil(size / 2 ** chunkBits(size));
+  return Math.ceil(size / MAX_CHUNK_BYTES);
 }
 
 /** Bytes of a file's inline content that stand behind the inode; the others fill whole blocks. */
@@ -162,26 +163,15 @@ export function placeInode(isLink: boolean, start: number, head: number, tail: n
   return { offset: fits ? start + padding : roundUp(start, BLOCK_SIZE), moved: !fits };
 }
 
+/** By the four bits of a mode that say what it is. */
+const DIRENT_TYPES = new Uint8Array(16);
+for (const [i, type] of [S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK, S_IFLNK].entries()) {
+  DIRENT_TYPES[type >> 12] = i + 1;
+}
+
 /** The dirent's file type; 0 (EROFS_FT_UNKNOWN) for a mode that no node has. */
 export function direntType(mode: number): number {
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return 1;
-    case S_IFDIR:
-      return 2;
-    case S_IFCHR:
-      return 3;
-    case S_IFBLK:
-      return 4;
-    case S_IFIFO:
-      return 5;
-    case S_IFSOCK:
-      return 6;
-    case S_IFLNK:
-      return 7;
-    default:
-      return 0;
-  }
+  return DIRENT_TYPES[(mode & S_IFMT) >> 12] as number;
 }
 
 /** First match wins, as in libcomposefs: "system.posix_acl_accessfoo" has index 2 and the suffix "foo". */

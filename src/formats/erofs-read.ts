@@ -7,18 +7,22 @@ import { checkComposefs } from './composefs-gate.ts';
 import type { ByteString } from './encoding.ts';
 import { type Finding, FindingList, REFUSE } from './erofs-findings.ts';
 import { ErofsImage } from './erofs-image.ts';
-import type { ErofsInode } from './erofs-inode.ts';
+import { nameOf } from './erofs-inode.ts';
 import { checkSuperblock } from './erofs-super.ts';
+import { NONE } from './erofs-tables.ts';
 import { isRealWhiteout, visibleNode } from './erofs-visible.ts';
 import { isExternal, S_IFDIR, S_IFMT, type TreeNode } from './tree.ts';
 
 /** An image that both gates have let through. Throws the first violation. */
-function openImage(bytes: Uint8Array): ErofsImage {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  checkSuperblock(view, REFUSE);
-  const image = new ErofsImage(bytes, view, REFUSE);
+export function openImage(bytes: Uint8Array): ErofsImage {
+  checkSuperblock(viewOf(bytes), REFUSE);
+  const image = new ErofsImage(bytes, REFUSE);
   checkComposefs(image);
   return image;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 export interface ImageCheck {
@@ -33,11 +37,10 @@ export interface ImageCheck {
 /** Everything that `readImage` would refuse the image for. Throws nothing, whatever the bytes are. */
 export function checkImage(bytes: Uint8Array, limit: number): ImageCheck {
   const found = new FindingList(limit);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (!checkSuperblock(view, found)) return { findings: found.list, count: found.count, inodes: 0 };
-  const image = new ErofsImage(bytes, view, found);
-  if (image.inodes.length > 0) checkComposefs(image);
-  return { findings: found.list, count: found.count, inodes: image.inodes.length };
+  if (!checkSuperblock(viewOf(bytes), found)) return { findings: found.list, count: found.count, inodes: 0 };
+  const image = new ErofsImage(bytes, found);
+  if (image.inodes.count > 0) checkComposefs(image);
+  return { findings: found.list, count: found.count, inodes: image.inodes.count };
 }
 
 /**
@@ -46,27 +49,30 @@ export function checkImage(bytes: Uint8Array, limit: number): ImageCheck {
  */
 export function readImage(bytes: Uint8Array): TreeNode {
   const image = openImage(bytes);
-  const root = image.inodes[0] as ErofsInode;
-  const node = visibleNode(image, root);
-  readChildren(image, root, node, []);
+  const node = visibleNode(image, 0);
+  readChildren(image, 0, node, []);
   return node;
 }
 
-/** `met`: by index, the nodes of the inodes whose first name was seen. */
-function readChildren(image: ErofsImage, dir: ErofsInode, node: TreeNode, met: TreeNode[]): void {
+/** `met`: by row, the nodes of the inodes whose first name was seen. */
+function readChildren(image: ErofsImage, dir: number, node: TreeNode, met: TreeNode[]): void {
+  const { entries, inodes } = image;
   const children = new Map<ByteString, TreeNode>();
   node.children = children;
-  for (const { name, inode } of dir.entries) {
-    if (isRealWhiteout(inode)) continue;
-    const known = met[inode.index];
+  const to = inodes.entriesTo[dir] as number;
+  for (let entry = inodes.entriesFrom[dir] as number; entry < to; entry++) {
+    const row = entries.inode[entry] as number;
+    if (row === NONE || isRealWhiteout(image, row)) continue;
+    const name = nameOf(image, entry);
+    const known = met[row];
     if (known !== undefined) {
       children.set(name, { ...known, hardlink: known });
       continue;
     }
-    const child = visibleNode(image, inode);
-    met[inode.index] = child;
+    const child = visibleNode(image, row);
+    met[row] = child;
     children.set(name, child);
-    if ((inode.mode & S_IFMT) === S_IFDIR) readChildren(image, inode, child, met);
+    if (((inodes.mode[row] as number) & S_IFMT) === S_IFDIR) readChildren(image, row, child, met);
   }
 }
 

@@ -5,7 +5,7 @@ import { pathBuffer, reading, SourceError } from '../adapters/directory-source.t
 import { errnoText } from '../adapters/error-text.ts';
 import { measureVerity, VerityComputer } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
-import { escapeField, formatDump } from '../formats/dump.ts';
+import { dumpImage, escapeField } from '../formats/dump.ts';
 import { type ByteString, hex, printable } from '../formats/encoding.ts';
 import { readImage } from '../formats/erofs-read.ts';
 import { SealrootError } from '../formats/errors.ts';
@@ -27,7 +27,8 @@ function usage(name: string): string {
 
 /** Takes one image after the other; `end` comes after the last. */
 interface Report {
-  add(root: TreeNode): void;
+  /** `topLevel`: what is looked at of the names in the root, everything when it is empty. */
+  add(image: Uint8Array, topLevel: ReadonlySet<ByteString>): void;
   end(): void;
 }
 
@@ -48,7 +49,7 @@ function reportOn(
 ): void {
   const report = reportOf(call, command, basedir);
   if (files.length === 0) call.exit(`No image path specified\n${usage(call.name)}`);
-  for (const file of files) report.add(onlyTopLevel(loadImage(call, file), filters));
+  for (const file of files) withImage(call, file, (image) => report.add(image, filters));
   report.end();
 }
 
@@ -78,13 +79,13 @@ function parse(call: Call): {
 }
 
 function reportOf(call: Call, command: ByteString, basedir: ByteString | undefined): Report {
-  const print = (format: (root: TreeNode) => string | Uint8Array): Report => ({
-    add: (root) => call.out(format(root)),
+  const print = (format: (...image: Parameters<Report['add']>) => string | Uint8Array): Report => ({
+    add: (image, topLevel) => call.out(format(image, topLevel)),
     end: () => {},
   });
   const known: Record<string, () => Report> = {
-    ls: () => print(listing),
-    dump: () => print(formatDump),
+    ls: () => print((image, topLevel) => listing(onlyTopLevel(readImage(image), topLevel))),
+    dump: () => print(dumpImage),
     objects: () => objectsReport(call, () => false),
     'missing-objects': () => objectsReport(call, presentIn(basedirOf(call, basedir))),
   };
@@ -108,10 +109,11 @@ function basedirOf(call: Call, basedir: ByteString | undefined): number {
   );
 }
 
-function loadImage(call: Call, file: ByteString): TreeNode {
+/** What `use` has against the image ends the tool. */
+function withImage(call: Call, file: ByteString, use: (image: Uint8Array) => void): void {
   const fd = open(call, file);
   try {
-    return readImage(readWhole(fd, file));
+    use(readWhole(fd, file));
   } catch (error) {
     if (error instanceof SourceError) call.fail(`Failed to load '${file}': ${errnoText(error.errno)}`);
     if (error instanceof SealrootError) call.fail(`Failed to load '${file}': ${error.message}`);
@@ -188,7 +190,7 @@ function objectsReport(call: Call, isPresent: (payload: ByteString) => boolean):
     for (const child of node.children?.values() ?? []) collect(child);
   };
   return {
-    add: collect,
+    add: (image, topLevel) => collect(onlyTopLevel(readImage(image), topLevel)),
     end: () =>
       call.out(
         [...objects]

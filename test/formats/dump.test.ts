@@ -1,8 +1,14 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatDump } from '../../src/formats/dump.ts';
+import { dumpImage } from '../../src/formats/dump.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
 import { ascii, toByteString } from '../../src/formats/encoding.ts';
+import { readImage } from '../../src/formats/erofs-read.ts';
+import { writeImage } from '../../src/formats/erofs-write.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
+import { validateTree } from '../../src/formats/tree.ts';
+import { randomDump } from '../oracles/random-dump.ts';
+import { formatDump } from './format-dump.ts';
 import { FIXTURE_DUMP } from './image-fixture.ts';
 
 const ROOT = '/ 0 40755 2 0 0 0 0.0 - - -\n';
@@ -16,7 +22,7 @@ function parseStrictly(lines: string) {
 }
 
 function again(lines: string): string {
-  return Buffer.from(formatDump(parse(lines))).toString('latin1');
+  return Buffer.from(dumpImage(writeImage(validateTree(parse(lines))))).toString('latin1');
 }
 
 describe('parseDump()', () => {
@@ -80,14 +86,58 @@ describe('parseDump()', () => {
   });
 });
 
-describe('formatDump()', () => {
+describe('dumpImage()', () => {
   it('gives the text again', () => {
     expect(again(FIXTURE_DUMP)).toBe(FIXTURE_DUMP);
   });
 
   it('escapes what would be read otherwise', () => {
     const name = '/\\x20\\\\\\n\\t\\r\\x00=\\xff';
-    const lines = `${ROOT}${name.replace('\\x00', '')} 1 100644 1 0 0 0 0.0 \\x2d - - user.a\\x3d=\\x3d\\x00\n`;
+    const root = ROOT.replace(' 0 ', ' 4096 ');
+    const lines = `${root}${name.replace('\\x00', '')} 1 100644 1 0 0 0 0.0 \\x2d - - user.a\\x3d=\\x3d\\x00\n`;
     expect(again(lines)).toBe(lines);
+  });
+
+  it('writes numbers as long as they get', () => {
+    const lines = [
+      '/ 4096 40755 2 0 0 0 0.0 - - -',
+      '/a 9007199254740992 100000 4294967295 4294967295 4294967295 0 -9223372036854775808.4294967295 x - -',
+      '/b 0 60777 1 0 0 4294967295 9223372036854775807.0 - - -',
+      '/c 0 20777 1 0 0 2 -1.999999999 - - -',
+      '/d 0 20777 1 0 0 1 -1.999999999 - - -',
+      '',
+    ].join('\n');
+    expect(again(lines)).toBe(lines);
+  });
+
+  it('has room for text that is much longer than its image', () => {
+    const content = '\\xff'.repeat(5000);
+    const links = Array.from({ length: 99 }, (_, i) => `/d/${'l'.repeat(200)}${i}`);
+    const lines = [
+      '/ 4096 40755 3 0 0 0 0.0 - - -',
+      `/a 5000 100644 100 0 0 0 0.0 - ${content} -`,
+      '/d 0 40755 2 0 0 0 0.0 - - -',
+      ...links.sort().map((path) => `${path} 5000 @100644 100 0 0 0 0.0 /a ${content} -`),
+      '',
+    ].join('\n');
+    const written = again(lines).replace(/^\/d \d+/m, '/d 0');
+    expect(written.length).toBe(lines.length);
+    expect(written === lines).toBe(true);
+  });
+
+  it('writes what is read of an image', () => {
+    for (const dump of fc.sample(randomDump, { numRuns: 60, seed: 20261126 })) {
+      let image: Uint8Array;
+      try {
+        image = writeImage(validateTree(parseDump(toByteString(dump))));
+      } catch (error) {
+        // The format cannot hold a few of them.
+        expect(error).toMatchObject({ code: 'overlay-xattrs-too-large' });
+        continue;
+      }
+      expect(Buffer.from(dumpImage(image)).toString('latin1')).toBe(
+        Buffer.from(formatDump(readImage(image))).toString('latin1'),
+      );
+    }
   });
 });

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
-import { formatDump } from '../../src/formats/dump.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
 import { hex, toByteString } from '../../src/formats/encoding.ts';
 import { checkImage } from '../../src/formats/erofs-read.ts';
@@ -13,6 +12,7 @@ import { verityDigest } from '../../src/formats/fsverity.ts';
 import { type TreeNode, validateTree } from '../../src/formats/tree.ts';
 import { bundleProgram } from '../../tools/bundle.ts';
 import { ArchiveRepo } from '../commands/archive-repo.ts';
+import { formatDump } from './format-dump.ts';
 import { GOLDEN_DIGESTS, GOLDEN_TREES } from './golden-trees.ts';
 
 function digestOf(tree: TreeNode): string {

@@ -1,11 +1,10 @@
 /** A small image with one of everything, and a way to find its structures without trusting fixed offsets. */
 
 import { parseDump } from '../../src/formats/dump-read.ts';
-import { ascii, toByteString } from '../../src/formats/encoding.ts';
-import { readDirents } from '../../src/formats/erofs-dirents.ts';
+import { toByteString } from '../../src/formats/encoding.ts';
 import { REFUSE } from '../../src/formats/erofs-findings.ts';
 import { ErofsImage } from '../../src/formats/erofs-image.ts';
-import type { ErofsInode } from '../../src/formats/erofs-inode.ts';
+import { nameOf, sizeOf, unionOf, xattrStartOf } from '../../src/formats/erofs-inode.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { type ValidatedTree, validateTree } from '../../src/formats/tree.ts';
 
@@ -41,23 +40,53 @@ export function fixtureImage(): Uint8Array {
   return writeImage(fixtureTree());
 }
 
-function open(bytes: Uint8Array): ErofsImage {
-  return new ErofsImage(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), REFUSE);
+/** Where the parts of an inode stand. */
+export interface Located {
+  readonly nid: number;
+  readonly offset: number;
+  readonly xattrStart: number;
+  readonly xattrEnd: number;
+  readonly union: number;
+  readonly size: number;
+  readonly blocks: number;
+  readonly tail: number;
 }
 
 /** The inode at a path of the fixture. */
-export function locate(bytes: Uint8Array, path: string): ErofsInode {
-  let inode = open(bytes).inodes[0];
-  for (const name of path.split('/').filter((part) => part !== '')) {
-    inode = inode?.entries.find((entry) => entry.name === ascii(name))?.inode;
-  }
-  if (inode === undefined) throw new Error(`the fixture has no ${path}`);
-  return inode;
+export function locate(bytes: Uint8Array, path: string): Located {
+  const image = new ErofsImage(bytes, REFUSE);
+  const { inodes } = image;
+  const row = rowOf(image, path);
+  const offset = inodes.offset[row] as number;
+  return {
+    nid: offset / 32,
+    offset,
+    xattrStart: xattrStartOf(image, row),
+    xattrEnd: inodes.xattrEnd[row] as number,
+    union: unionOf(image, row),
+    size: sizeOf(image, row),
+    blocks: inodes.blocks[row] as number,
+    tail: inodes.tail[row] as number,
+  };
 }
 
 /** Where the directory entry of a path stands. */
 export function locateEntry(bytes: Uint8Array, directory: string, name: string): number {
-  const entry = readDirents(open(bytes), locate(bytes, directory)).find((one) => one.name === ascii(name));
-  if (entry === undefined) throw new Error(`the fixture has no ${directory}/${name}`);
-  return entry.at;
+  const image = new ErofsImage(bytes, REFUSE);
+  return image.entries.at[entryOf(image, rowOf(image, directory), name)] as number;
+}
+
+function rowOf(image: ErofsImage, path: string): number {
+  let row = 0;
+  for (const name of path.split('/').filter((part) => part !== '')) {
+    row = image.entries.inode[entryOf(image, row, name)] as number;
+  }
+  return row;
+}
+
+function entryOf(image: ErofsImage, dir: number, name: string): number {
+  let entry = image.inodes.entriesFrom[dir] as number;
+  while (entry < (image.inodes.entriesTo[dir] as number) && nameOf(image, entry) !== name) entry++;
+  if (entry === image.inodes.entriesTo[dir]) throw new Error(`the fixture has no ${name}`);
+  return entry;
 }

@@ -3,14 +3,19 @@
  * the image again. The reader does not do this itself: it would take longer than all of its checks.
  */
 
-import { checkComposefs } from '../../src/formats/composefs-gate.ts';
-import { ascii, toByteString } from '../../src/formats/encoding.ts';
-import { REFUSE } from '../../src/formats/erofs-findings.ts';
-import { ErofsImage } from '../../src/formats/erofs-image.ts';
-import type { ErofsInode } from '../../src/formats/erofs-inode.ts';
-import { HEADER, LAYOUT_CHUNK_BASED } from '../../src/formats/erofs-layout.ts';
+import { toByteString } from '../../src/formats/encoding.ts';
+import type { ErofsImage } from '../../src/formats/erofs-image.ts';
+import {
+  isChunked,
+  nameOf,
+  nanosecondsAt,
+  nlinkOf,
+  secondsAt,
+  sizeOf,
+} from '../../src/formats/erofs-inode.ts';
+import { HEADER, SUPER } from '../../src/formats/erofs-layout.ts';
 import { type FormatVersion, type Inode, newInode } from '../../src/formats/erofs-plan.ts';
-import { checkSuperblock } from '../../src/formats/erofs-super.ts';
+import { openImage } from '../../src/formats/erofs-read.ts';
 import { visibleNode } from '../../src/formats/erofs-visible.ts';
 import { emitImage, layoutImage } from '../../src/formats/erofs-write.ts';
 import { xattrAt } from '../../src/formats/erofs-xattr-read.ts';
@@ -19,42 +24,47 @@ import { S_IFDIR, S_IFMT } from '../../src/formats/tree.ts';
 
 /** Throws what the reader throws. */
 export function rewriteImage(bytes: Uint8Array): Uint8Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  checkSuperblock(view, REFUSE);
-  const image = new ErofsImage(bytes, view, REFUSE);
-  checkComposefs(image);
+  const image = openImage(bytes);
   const pool = new XattrPool();
-  const order = [...image.inodes].sort((a, b) => a.offset - b.offset);
-  const inodes = order.map((raw) => planned(image, raw, pool));
-  for (const [i, raw] of order.entries()) {
-    if ((raw.mode & S_IFMT) === S_IFDIR) (inodes[i] as Inode).entries = entriesOf(raw, inodes);
+  const order = [...image.inodes.index.subarray(0, image.inodes.count).keys()];
+  order.sort((a, b) => (image.inodes.offset[a] as number) - (image.inodes.offset[b] as number));
+  const inodes = order.map((row) => planned(image, row, pool));
+  for (const [i, row] of order.entries()) {
+    const isDirectory = ((image.inodes.mode[row] as number) & S_IFMT) === S_IFDIR;
+    if (isDirectory) (inodes[i] as Inode).entries = entriesOf(image, row, inodes);
   }
-  const version = view.getUint32(HEADER.COMPOSEFS_VERSION, true) as FormatVersion;
-  const { sec, nsec } = image.buildTime;
-  const plan = { version, inodes, xattrs: pool, buildTimeSec: sec, buildTimeNsec: nsec };
+  const version = image.words[HEADER.COMPOSEFS_VERSION / 4] as FormatVersion;
+  const buildTimeSec = secondsAt(image, SUPER.BUILD_TIME);
+  const buildTimeNsec = nanosecondsAt(image, SUPER.BUILD_TIME);
+  const plan = { version, inodes, xattrs: pool, buildTimeSec, buildTimeNsec };
   return emitImage(plan, layoutImage(plan));
 }
 
-function planned(image: ErofsImage, raw: ErofsInode, pool: XattrPool): Inode {
-  const inode = newInode(visibleNode(image, raw), undefined);
-  inode.ino = raw.index;
-  inode.mode = raw.mode;
-  inode.nlink = raw.nlink;
-  inode.external = raw.layout === LAYOUT_CHUNK_BASED;
-  inode.size = raw.size;
-  inode.xattrs = image.xattrs
-    .slice(raw.xattrsFrom, raw.xattrsTo)
+function planned(image: ErofsImage, row: number, pool: XattrPool): Inode {
+  const { index, mode, xattrsFrom, xattrsTo } = image.inodes;
+  const inode = newInode(visibleNode(image, row), undefined);
+  inode.ino = index[row] as number;
+  inode.mode = mode[row] as number;
+  inode.nlink = nlinkOf(image, row);
+  inode.external = isChunked(image, row);
+  inode.size = sizeOf(image, row);
+  inode.xattrs = [...image.xattrs.at.subarray(xattrsFrom[row], xattrsTo[row])]
     .map((at) => xattrAt(image, at))
     .sort((a, b) => (a.key < b.key ? -1 : 1))
     .map(({ key, value }) => pool.use(pool.name(key), toByteString(value)));
   return inode;
 }
 
-function entriesOf(raw: ErofsInode, inodes: readonly Inode[]): Inode['entries'] {
-  const at = (index: number) => inodes[index] as Inode;
-  return [
-    { name: ascii('.'), inode: at(raw.index) },
-    { name: ascii('..'), inode: at((raw.parent ?? raw).index) },
-    ...raw.entries.map(({ name, inode }) => ({ name, inode: at(inode.index) })),
-  ].sort((a, b) => (a.name < b.name ? -1 : 1));
+function entriesOf(image: ErofsImage, dir: number, inodes: readonly Inode[]): Inode['entries'] {
+  const { entriesFrom, entriesTo, index, parent } = image.inodes;
+  const at = (row: number) => inodes[index[row] as number] as Inode;
+  const entries = [];
+  for (let entry = entriesFrom[dir] as number; entry < (entriesTo[dir] as number); entry++) {
+    const name = nameOf(image, entry);
+    let row = image.entries.inode[entry] as number;
+    if (name === '.') row = dir;
+    if (name === '..') row = Math.max(parent[dir] as number, 0);
+    entries.push({ name, inode: at(row) });
+  }
+  return entries;
 }

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildForInitramfs } from '../../initrd/build.ts';
-import { formatDump } from '../../src/formats/dump.ts';
 import { bundleProgram } from '../../tools/bundle.ts';
 import { ensureForky, runIn } from '../../tools/chroots.ts';
 import { ensureTrixie } from '../../vm-tests/os-tree.ts';
+import { formatDump } from '../formats/format-dump.ts';
 import { GOLDEN_DIGESTS, GOLDEN_TREES } from '../formats/golden-trees.ts';
 
 let work = '';

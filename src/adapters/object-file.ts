@@ -101,15 +101,20 @@ export class ObjectFileReader {
     switch (this.#options.mode) {
       case 'bare-user': {
         let owner = this.#owners.get(attributes);
-        owner ??= parseOstreeMeta(fromByteString(attributes), `${OSTREE_META} of ${file}`);
-        this.#owners.set(attributes, owner);
+        if (owner === undefined) {
+          owner = parseOstreeMeta(fromByteString(attributes), `${OSTREE_META} of ${file}`);
+          this.#owners.set(attributes, owner);
+        }
         return owner;
       }
       case 'bare-user-only':
         return { mode, uid: 0, gid: 0, xattrs: NO_XATTRS };
       default: {
-        const xattrs = this.#xattrs.get(attributes) ?? xattrsFromRing(fromByteString(attributes));
-        this.#xattrs.set(attributes, xattrs);
+        let xattrs = this.#xattrs.get(attributes);
+        if (xattrs === undefined) {
+          xattrs = xattrsFromRing(fromByteString(attributes));
+          this.#xattrs.set(attributes, xattrs);
+        }
         return { mode, uid, gid, xattrs };
       }
     }

@@ -14,9 +14,15 @@ import {
 import { dirname, join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
-import { utf8 } from '../../src/formats/encoding.ts';
-import { parseCommit } from '../../src/formats/ostree-objects.ts';
-import { commit, UNTAMPERED } from '../formats/mutation-inputs.ts';
+import { nodeHasher } from '../../src/adapters/hasher.ts';
+import { ascii, parseHex, utf8 } from '../../src/formats/encoding.ts';
+import { writeImage } from '../../src/formats/erofs-write.ts';
+import { verityDigest } from '../../src/formats/fsverity.ts';
+import { encode, makeVariant } from '../../src/formats/gvariant.ts';
+import { COMPOSEFS_DIGEST_KEY, encodeCommit, parseCommit } from '../../src/formats/ostree-objects.ts';
+import { treeFromCommit } from '../../src/formats/ostree-tree.ts';
+import { S_IFDIR, S_IFREG, validateTree } from '../../src/formats/tree.ts';
+import { commit, sha256, signed, UNTAMPERED } from '../formats/mutation-inputs.ts';
 import { codeOf, makeRig, put, type Rig } from './prepare-root-rig.ts';
 
 const VECTOR_OBJECTS = join(import.meta.dirname, '../vectors/upstream-signed/repo/objects');
@@ -109,5 +115,42 @@ describe('rebuild-image', () => {
     if (existsSync(folder)) renameSync(folder, `${folder}-moved`);
     symlinkSync('elsewhere', folder);
     expect(await reason()).toMatch(/^cannot open object [0-9a-f]{64}\.file: ELOOP/);
+  });
+});
+
+/** A commit of one folder of empty files, all of them one object, and its objects by checksum and type. */
+function folderOf(files: number) {
+  const empty = 'ab'.repeat(32);
+  const names = Array.from(
+    { length: files },
+    (_, i) => [ascii(`file-${i}`), parseHex(empty, 'file')] as const,
+  );
+  const bigEndianMode = new DataView(Uint32Array.of(S_IFDIR | 0o755).buffer).getUint32(0, false);
+  const dirTree = encode('(a(say)a(sayay))', [names.sort(([a], [b]) => (a < b ? -1 : 1)), []]);
+  const dirMeta = encode('(uuua(ayay))', [0, 0, bigEndianMode, []]);
+  const [tree, meta] = [sha256(dirTree), sha256(dirMeta)];
+  const parsed = { ...parseCommit(commit), rootTree: tree, rootMeta: meta };
+  const file = { mode: S_IFREG | 0o644, uid: 0, gid: 0, size: 0, xattrs: new Map() };
+  const source = { dirTree: () => dirTree, dirMeta: () => dirMeta, file: () => file };
+  const digest = verityDigest(writeImage(validateTree(treeFromCommit(parsed, source))), nodeHasher);
+  const metadata = new Map(parsed.metadata).set(COMPOSEFS_DIGEST_KEY, makeVariant('ay', digest));
+  const objects = [
+    ['dirtree', tree, dirTree],
+    ['dirmeta', meta, dirMeta],
+    ['file', empty, ''],
+  ] as const;
+  return { inputs: signed(encodeCommit({ ...parsed, metadata })), objects };
+}
+
+describe('the memory of a rebuild', () => {
+  it('is more than that of other boots', async () => {
+    const conf = utf8('[composefs]\nenabled=signed\n[sealroot]\nrebuild-image=yes\n');
+    const { inputs, objects } = folderOf(90_000);
+    rig = makeRig(binary, { ...UNTAMPERED, ...inputs, conf });
+    unlinkSync(join(rig.deployment, '.ostree.cfs'));
+    for (const [type, checksum, bytes] of objects) put(rig.object(type, checksum), bytes);
+    const { status, stdout, stderr } = await rig.run('socket', ['--plan', '/sysroot']);
+    expect(status, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ rebuiltFor: { code: 'image-missing' } });
   });
 });

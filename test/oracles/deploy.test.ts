@@ -187,6 +187,8 @@ describe('sealroot admin on the command line', () => {
     } finally {
       execFileSync('ostree', ['admin', `--sysroot=${root}`, 'pin', '--unpin', '0'], { stdio: 'ignore' });
     }
+    const { deployments } = JSON.parse(admin('status', '--json', '--pubkey', sealed.publicKey).stdout);
+    expect(deployments).toEqual([expect.objectContaining({ commit: sealed.commit, digest: sealed.digest })]);
     // Where a boot has recorded keys, this machine's are taken.
     expect(admin('status')).toEqual({
       status: 0,
@@ -299,10 +301,11 @@ describe('sealroot admin status', () => {
 
   it('tells what is wrong with a key file, and judges by its other lines', async () => {
     const keys = join(sealed.folder, 'some-keys');
-    writeFileSync(keys, `nonsense\n${readFileSync(sealed.publicKey, 'utf8')}`);
+    const lines = [sealed.otherKey, sealed.publicKey].map((file) => readFileSync(file, 'utf8'));
+    writeFileSync(keys, `nonsense\n${lines.join('')}`);
     const { deployments, warnings } = await adminStatus({ sysroot: root, pubkeys: [keys] });
     expect(warnings).toEqual([expect.stringContaining(`${keys}: cannot use public key in line 1: `)]);
-    expect(deployments[0]?.signature).toMatchObject({ state: 'valid', key: { line: 2 } });
+    expect(deployments[0]?.signature).toMatchObject({ state: 'valid', key: { line: 3 } });
   });
 
   it('tells a commit that is not there any more', async () => {

@@ -301,6 +301,15 @@ describe('ObjectStore in mode archive', () => {
     expect(failure(() => openObjectStore(repo).file(HELLO)).code).toBe('object-malformed');
   });
 
+  it('makes no room for a header that is longer than the object', () => {
+    const file = objectFile(HELLO, 'filez');
+    const size = readFileSync(file).length;
+    writeFileSync(file, Buffer.concat([Buffer.of(7, 0, 0, 0), readFileSync(file).subarray(4)]));
+    expect(failure(() => openObjectStore(repo).file(HELLO)).message).toBe(
+      `cannot read ${file}: its header claims ${7 * 2 ** 24 + 8} bytes of ${size}`,
+    );
+  });
+
   it('refuses a link in place of an object', () => {
     const file = objectFile(HELLO, 'filez');
     rmSync(file);

@@ -5,7 +5,16 @@ import { whenReady } from './adapters/non-blocking.ts';
 import { createProgress } from './adapters/progress.ts';
 import { systemError } from './formats/errors.ts';
 
-export const progress = createProgress(process.stderr);
+/** Asks for process.stderr late: it takes long to make, and most calls write nothing to it. */
+export const progress = createProgress({
+  get isTTY() {
+    return process.stderr.isTTY;
+  },
+  get columns() {
+    return process.stderr.columns;
+  },
+  write: (text) => process.stderr.write(text),
+});
 
 /** A result never stands behind a line of progress: not every command has an end of its progress of its own. */
 export function print(text: string | Uint8Array): void {

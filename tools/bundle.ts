@@ -18,7 +18,9 @@ const ROOT = join(import.meta.dirname, '..');
 /** What `sealroot` loads one of, by the names of the files that they become. */
 const PROGRAMS: Readonly<Record<string, string>> = {
   'command-line': 'src/command-line.ts',
-  'composefs-tools': 'src/composefs-tools.ts',
+  mkcomposefs: 'src/mkcomposefs.ts',
+  'composefs-info': 'src/composefs-info.ts',
+  'mount-composefs': 'src/mount-composefs.ts',
 };
 
 /** What is imported by a program when it runs becomes part of it, unless it is a program itself. */

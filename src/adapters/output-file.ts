@@ -4,7 +4,6 @@
  * when to sync is the script's business.
  */
 
-import { randomBytes } from 'node:crypto';
 import {
   accessSync,
   chmodSync,
@@ -20,6 +19,7 @@ import {
 } from 'node:fs';
 import type { ByteString } from '../formats/encoding.ts';
 import { systemError } from '../formats/errors.ts';
+import { nodeCrypto } from './builtins.ts';
 import { pathBuffer, reading, SourceError } from './directory-source.ts';
 import { errnoOf } from './error-text.ts';
 
@@ -45,7 +45,9 @@ export function openOutput(path: ByteString): OutputFile {
       if (entry !== undefined && errnoOf(error) === 'EACCES') return openSpecial(path, target);
       throw error;
     }
-    const temporary = pathBuffer(`${folder}.sealroot-${randomBytes(6).toString('hex')}` as ByteString);
+    const temporary = pathBuffer(
+      `${folder}.sealroot-${nodeCrypto().randomBytes(6).toString('hex')}` as ByteString,
+    );
     return (bytes) => reading(path, () => replace(target, temporary, bytes, entry));
   });
 }

@@ -24,7 +24,7 @@ export function createProgress(terminal: ProgressTerminal, now: () => number = D
   let shown = false;
   return {
     update(describe) {
-      if (terminal.isTTY !== true || now() < next) return;
+      if (now() < next || terminal.isTTY !== true) return;
       next = now() + INTERVAL_MS;
       shown = true;
       // A terminal that does not know its width says 0.

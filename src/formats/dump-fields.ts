@@ -6,7 +6,7 @@
 import { type ByteString, printable, toByteString } from './encoding.ts';
 import { direntType } from './erofs-layout.ts';
 import { badInput, type SealrootError } from './errors.ts';
-import { MAX_FILE_BYTES } from './tree.ts';
+import { MAX_FILE_BYTES, NO_XATTRS, type NodeHead, S_IFBLK, S_IFCHR, S_IFMT } from './tree.ts';
 
 /** The line that a field stands in. */
 export interface Line {
@@ -14,6 +14,8 @@ export interface Line {
   readonly line: number;
   /** A line without backslashes has nothing to unescape, and no NUL. */
   readonly hasEscapes: boolean;
+  /** See DumpRules. */
+  readonly strict: boolean;
 }
 
 export function malformed({ line }: Pick<Line, 'line'>, what: string, fact: string): SealrootError {
@@ -37,7 +39,7 @@ const C_DECIMAL = /^[\t\n\v\f\r ]*([+-]?)([0-9]+)$/;
 const C_OCTAL = /^[\t\n\v\f\r ]*([+-]?)([0-7]+)$/;
 
 /** As C's strtoull does: a sign is allowed and wraps, an overflow saturates. */
-export function parseU64(line: Line, field: string, what: string, octal: boolean): bigint {
+function parseU64(line: Line, field: string, what: string, octal: boolean): bigint {
   const match = (octal ? C_OCTAL : C_DECIMAL).exec(field);
   if (match === null) throw malformed(line, what, `"${printable(field)}" is not a number`);
   const value = BigInt((octal ? '0o' : '') + match[2]);
@@ -53,13 +55,13 @@ export function parseSize(line: Line, text: string, at: number, end: number): nu
   return value > BigInt(MAX_FILE_BYTES) ? 2 * MAX_FILE_BYTES : Number(value);
 }
 
-export function parseU32(line: Line, field = '', what: string): number {
+function parseU32(line: Line, field = '', what: string): number {
   const value = plainNumber(field, 0, field.length, 10);
   if (value >= 0 && value <= 0xffffffff) return value;
   return Number(BigInt.asUintN(32, parseU64(line, field, what, false)));
 }
 
-export function parseMode(line: Line, field: string): number {
+function parseMode(line: Line, field: string): number {
   const plain = plainNumber(field, 0, field.length, 8);
   const mode = plain >= 0 ? plain % 2 ** 32 : Number(BigInt.asUintN(32, parseU64(line, field, 'mode', true)));
   if (direntType(mode) === 0) {
@@ -68,10 +70,58 @@ export function parseMode(line: Line, field: string): number {
   return mode;
 }
 
-export function parseMtime(line: Line, field: string): [bigint, number] {
+function parseMtime(line: Line, field: string): [bigint, number] {
   const dot = field.indexOf('.');
   const sec = parseU64(line, dot < 0 ? field : field.slice(0, dot), 'mtime', false);
   return [BigInt.asIntN(64, sec), parseU32(line, dot < 0 ? '' : field.slice(dot + 1), 'mtime')];
+}
+
+/** The fields from mode to mtime, which most lines share with the one before them; for newNode(). */
+export interface Head extends NodeHead {
+  readonly isLink: boolean;
+}
+
+/** Of a link. */
+export const NO_HEAD: Head = {
+  mode: 0,
+  isLink: false,
+  uid: 0,
+  gid: 0,
+  rdev: 0,
+  nlink: 1,
+  size: 0,
+  mtimeSec: 0n,
+  mtimeNsec: 0,
+  xattrs: NO_XATTRS,
+};
+
+export function parseHead(line: Line, text: string): Head {
+  const [modeField = '', nlink, uid, gid, rdevField, mtime = ''] = text.split(' ');
+  const isLink = modeField.startsWith('@');
+  const mode = parseMode(line, isLink ? modeField.slice(1) : modeField);
+  // Of a link only the target counts.
+  if (isLink) return { ...NO_HEAD, mode, isLink };
+  const [mtimeSec, mtimeNsec] = parseMtime(line, mtime);
+  const rdev = parseU32(line, rdevField, 'device number');
+  const type = mode & S_IFMT;
+  const isDevice = type === S_IFCHR || type === S_IFBLK;
+  if (line.strict && !isDevice) {
+    // All 64 bits count here, of a device number the lower 32.
+    const number = parseU64(line, rdevField ?? '', 'device number', false);
+    if (number !== 0n) throw malformed(line, 'device number', `is ${number} in what is no device`);
+  }
+  return {
+    mode,
+    isLink,
+    uid: parseU32(line, uid, 'uid'),
+    gid: parseU32(line, gid, 'gid'),
+    rdev: isDevice ? rdev : 0,
+    nlink: parseU32(line, nlink, 'nlink'),
+    size: 0,
+    mtimeSec,
+    mtimeNsec,
+    xattrs: NO_XATTRS,
+  };
 }
 
 /** Of each character code below 128 its value as a hex digit, or 255. */

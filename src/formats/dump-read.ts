@@ -8,14 +8,13 @@
 
 import {
   cutAtNul,
+  type Head,
   type Line,
   malformed,
+  NO_HEAD,
   parseDigest,
-  parseMode,
-  parseMtime,
+  parseHead,
   parseSize,
-  parseU32,
-  parseU64,
   unescapeBytes,
   unescapeField,
 } from './dump-fields.ts';
@@ -25,12 +24,7 @@ import {
   isExternal,
   isValidName,
   MAX_CONTENT_BYTES,
-  MAX_NAME_BYTES,
-  NO_XATTRS,
-  type NodeHead,
   newNode,
-  S_IFBLK,
-  S_IFCHR,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
@@ -50,24 +44,24 @@ export interface DumpRules {
   readonly strict?: boolean;
 }
 
-/** The fields from mode to mtime, which most lines share with the one before them; for newNode(). */
-interface Head extends NodeHead {
-  readonly isLink: boolean;
+interface Folder {
+  /** As it stands in the text, with a trailing slash. */
+  readonly path: string;
+  readonly names: Map<ByteString, TreeNode>;
+  readonly parent: Folder | undefined;
 }
 
 interface Parser extends Line {
-  readonly strict: boolean;
   readonly text: ByteString;
   line: number;
   /** Where the next field of the line begins, and where the line ends. */
   at: number;
   end: number;
   root: TreeNode | undefined;
-  /** By path, with a trailing slash. */
-  directories: Map<string, TreeNode>;
-  /** The one whose names came last: in a dump that was printed, most lines belong to it. */
-  folder: string;
-  folderNames: Map<ByteString, TreeNode> | undefined;
+  /** The one that the line before belongs to: in a dump that was printed, most lines belong to the same. */
+  folder: Folder | undefined;
+  /** The one that the line before is. */
+  newest: Folder | undefined;
   /** Where the next backslash is; -1 when there is none any more. */
   backslash: number;
   hasEscapes: boolean;
@@ -89,9 +83,8 @@ export function parseDump(text: ByteString, { strict = false }: DumpRules = {}):
     at: 0,
     end: 0,
     root: undefined,
-    directories: new Map(),
-    folder: '/',
-    folderNames: undefined,
+    folder: undefined,
+    newest: undefined,
     backslash: text.indexOf('\\'),
     hasEscapes: false,
     links: [],
@@ -184,48 +177,6 @@ function takeHead(parser: Parser): Head {
   return head;
 }
 
-const NO_HEAD: Head = {
-  mode: 0,
-  isLink: false,
-  uid: 0,
-  gid: 0,
-  rdev: 0,
-  nlink: 1,
-  size: 0,
-  mtimeSec: 0n,
-  mtimeNsec: 0,
-  xattrs: NO_XATTRS,
-};
-
-function parseHead(parser: Parser, text: string): Head {
-  const [modeField = '', nlink, uid, gid, rdevField, mtime = ''] = text.split(' ');
-  const isLink = modeField.startsWith('@');
-  const mode = parseMode(parser, isLink ? modeField.slice(1) : modeField);
-  // Of a link only the target counts.
-  if (isLink) return { ...NO_HEAD, mode, isLink };
-  const [mtimeSec, mtimeNsec] = parseMtime(parser, mtime);
-  const rdev = parseU32(parser, rdevField, 'device number');
-  const type = mode & S_IFMT;
-  const isDevice = type === S_IFCHR || type === S_IFBLK;
-  if (parser.strict && !isDevice) {
-    // All 64 bits count here, of a device number the lower 32.
-    const number = parseU64(parser, rdevField ?? '', 'device number', false);
-    if (number !== 0n) throw malformed(parser, 'device number', `is ${number} in what is no device`);
-  }
-  return {
-    mode,
-    isLink,
-    uid: parseU32(parser, uid, 'uid'),
-    gid: parseU32(parser, gid, 'gid'),
-    rdev: isDevice ? rdev : 0,
-    nlink: parseU32(parser, nlink, 'nlink'),
-    size: 0,
-    mtimeSec,
-    mtimeNsec,
-    xattrs: NO_XATTRS,
-  };
-}
-
 /** Gives it what its type has: the payload, and the two fields behind it. */
 function fillNode(parser: Parser, node: TreeNode, payload: ByteString | undefined): void {
   const type = node.mode & S_IFMT;
@@ -292,57 +243,77 @@ function linkNode(parser: Parser, head: Head, target: ByteString | undefined): T
 
 /** The path stands from `start` to `end`. */
 function addNode(parser: Parser, node: TreeNode, start: number, end: number): void {
-  const { text, folder, folderNames, backslash } = parser;
-  const nameAt = start + folder.length;
-  const isPlain = nameAt < end && (backslash < start || backslash >= end);
-  if (folderNames !== undefined && isPlain && text.startsWith(folder, start)) {
-    const slash = text.indexOf('/', nameAt);
-    const name = text.slice(nameAt, end) as ByteString;
-    if ((slash < 0 || slash >= end) && name !== '.' && name !== '..' && name.length <= MAX_NAME_BYTES) {
-      addName(parser, folderNames, name, node);
-      if (node.children !== undefined) parser.directories.set(`${folder}${name}/`, node);
-      return;
-    }
+  const { text, hasEscapes } = parser;
+  const folder = folderAt(parser, start);
+  const name = text.slice(start + (folder?.path.length ?? 0), end) as ByteString;
+  if (folder === undefined || !isValidName(name) || (hasEscapes && name.includes('\\'))) {
+    addByPath(parser, node, cutAtNul(parser, unescapeField(parser, text.slice(start, end), 'path')));
+    return;
   }
-  addByPath(parser, node, cutAtNul(parser, unescapeField(parser, text.slice(start, end), 'path')));
+  addName(parser, folder.names, name, node, folder.path);
+  const { children } = node;
+  if (children !== undefined)
+    parser.newest = { path: `${folder.path}${name}/`, names: children, parent: folder };
 }
 
-function addName(parser: Parser, names: Map<ByteString, TreeNode>, name: ByteString, node: TreeNode): void {
+/** The directory that the line before is, or the nearest one around it, that this path begins with. */
+function folderAt(parser: Parser, start: number): Folder | undefined {
+  const { text, newest } = parser;
+  let folder = newest !== undefined && text.startsWith(newest.path, start) ? newest : parser.folder;
+  parser.newest = undefined;
+  while (folder !== undefined && !text.startsWith(folder.path, start)) folder = folder.parent;
+  if (folder !== undefined) parser.folder = folder;
+  return folder;
+}
+
+function addName(
+  parser: Parser,
+  names: Map<ByteString, TreeNode>,
+  name: ByteString,
+  node: TreeNode,
+  folder: string,
+): void {
   const before = names.size;
   names.set(name, node);
   if (names.size === before) {
-    throw malformed(parser, 'path', `"${printable(parser.folder + name)}" is repeated`);
+    throw malformed(parser, 'path', `"${printable(folder + name)}" is repeated`);
   }
 }
 
 /** Of a path in any form, and in any folder. */
 function addByPath(parser: Parser, node: TreeNode, path: ByteString): void {
+  const { root } = parser;
   if (path === '/') {
-    if (parser.root !== undefined) throw malformed(parser, 'path', '/ stands on an earlier line, too');
-    if ((node.mode & S_IFMT) !== S_IFDIR) throw malformed(parser, 'path', '/ is not a directory');
+    if (root !== undefined) throw malformed(parser, 'path', '/ stands on an earlier line, too');
+    if (node.children === undefined) throw malformed(parser, 'path', '/ is not a directory');
     parser.root = node;
-    parser.directories.set('/', node);
+    parser.folder = { path, names: node.children, parent: undefined };
     return;
   }
-  if (parser.root === undefined) throw malformed(parser, 'path', `"${printable(path)}" stands before /`);
+  if (root === undefined) throw malformed(parser, 'path', `"${printable(path)}" stands before /`);
   const full = path.startsWith('/') && !path.includes('//') ? path : `/${path}`.replace(/\/+/g, '/');
   const nameAt = full.lastIndexOf('/') + 1;
-  parser.folder = full.slice(0, nameAt);
-  parser.folderNames = parser.directories.get(parser.folder)?.children;
+  const folder = full.slice(0, nameAt);
   const name = full.slice(nameAt) as ByteString;
-  if (parser.folderNames === undefined) {
+  const names = nodeAt(root, folder)?.children;
+  if (names === undefined) {
     throw malformed(parser, 'path', `"${printable(path)}" has no parent directory on an earlier line`);
   }
   if (!isValidName(name)) throw malformed(parser, 'path', `"${printable(path)}" does not end in a file name`);
-  addName(parser, parser.folderNames, name, node);
-  if (node.children !== undefined) parser.directories.set(`${full}/`, node);
+  addName(parser, names, name, node, folder);
+}
+
+/** By names with slashes between them, before and behind them. */
+function nodeAt(root: TreeNode, path: string): TreeNode | undefined {
+  let node: TreeNode | undefined = root;
+  for (const name of path.split('/')) {
+    if (name !== '') node = node?.children?.get(name as ByteString);
+  }
+  return node;
 }
 
 function findTarget(parser: Parser, root: TreeNode, link: Parser['links'][number]): TreeNode {
-  let node: TreeNode | undefined = root;
-  for (const name of link.target.split('/')) {
-    if (name !== '') node = node?.children?.get(name as ByteString);
-  }
+  const node = nodeAt(root, link.target);
   if (node === undefined || node === link.node) {
     const fact = node === undefined ? 'does not exist' : 'is the link itself';
     throw malformed({ line: link.line }, 'hard link target', `"${printable(link.target)}" ${fact}`);

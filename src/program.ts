@@ -4,10 +4,13 @@ import { exitStatus, SealrootError } from './formats/errors.ts';
 import { refusalOf } from './formats/refusals.ts';
 import { progress } from './terminal.ts';
 
+/** Ends at once: Node.js would take down its memory first, which takes as long as reading the files of an image. */
 export function runProgram(body: () => Promise<void>): void {
-  body().catch((error: unknown) => {
-    process.exitCode = report(error);
-  });
+  body()
+    .catch((error: unknown) => {
+      process.exitCode = report(error);
+    })
+    .finally(() => process.exit());
 }
 
 /** The status for the shell; errors are printed here. */

@@ -27,7 +27,12 @@ function takes(file: string): boolean {
 }
 
 describe('a program of the package', () => {
-  it.each(['command-line', 'composefs-tools'])('%s comes with code that this Node.js takes', (name) => {
+  it.each([
+    'command-line',
+    'mkcomposefs',
+    'composefs-info',
+    'mount-composefs',
+  ])('%s comes with code that this Node.js takes', (name) => {
     expect(takes(path.join(folder, `${name}.js`))).toBe(true);
   });
 

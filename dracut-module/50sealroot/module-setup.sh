@@ -44,6 +44,9 @@ install() {
     for unit in initrd-root-fs.target initrd-switch-root.service; do
         $SYSTEMCTL -q --root "$initdir" add-requires "$unit" sealroot-prepare-root.service || sealroot_fail "$unit cannot require the verifier"
     done
+    # Loaded while the disk is looked for, not one after the other when each is mounted: most of the unit's time went there.
+    mkdir -p "$initdir/etc/modules-load.d"
+    printf '%s\n' erofs overlay > "$initdir/etc/modules-load.d/sealroot.conf"
     # The reference's verifier would mount what this policy does not allow, should its module be here too.
     $SYSTEMCTL -q --root "$initdir" mask ostree-prepare-root.service
 

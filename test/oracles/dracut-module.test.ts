@@ -78,7 +78,8 @@ async function build(changes: Changes, options: { add?: string[]; only?: string[
     const read = (name: string) => readFileSync(path.join(tree, 'tmp/unpacked', name));
     const policy = links.has(TREE_PATHS.policy) ? read(TREE_PATHS.policy).toString() : undefined;
     const binary = read(TREE_PATHS.prepareRoot);
-    return { links, policy, binary };
+    const early = read('etc/modules-load.d/sealroot.conf').toString();
+    return { links, policy, binary, early };
   });
 }
 
@@ -95,7 +96,7 @@ afterAll(async () => {
 
 describe('50sealroot builds an initramfs', () => {
   it('with verifier, policy, key, unit and kernel modules, and without a way around them', async () => {
-    const { links, policy, binary } = await build({}, { add: ['ostree'] });
+    const { links, policy, binary, early } = await build({}, { add: ['ostree'] });
     const names = [...links.keys()];
     expect(binary).toEqual(readFileSync(await buildPrepareRoot()));
     expect(policy).toBe('[composefs]\nenabled=signed\n[sysroot]\nreadonly=true\n');
@@ -103,6 +104,8 @@ describe('50sealroot builds an initramfs', () => {
     for (const module of ['erofs', 'overlay', 'loop']) {
       expect(names.filter((name) => name.endsWith(`/${module}.ko.xz`))).toHaveLength(1);
     }
+    expect(early).toBe('erofs\noverlay\n');
+    expect(names).toContain('usr/lib/systemd/systemd-modules-load');
     for (const unit of ['initrd-root-fs.target', 'initrd-switch-root.service']) {
       expect(links.get(`etc/systemd/system/${unit}.requires/sealroot-prepare-root.service`)).toBe(
         `/${TREE_PATHS.unit}`,

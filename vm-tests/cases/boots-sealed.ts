@@ -81,6 +81,8 @@ function requireWholeSystem(machine: Machine, base: BaseDisk): void {
   assert.deepEqual(Object.keys(booted.microseconds), ['policy', 'verdict', 'image', 'mounts']);
   for (const part of Object.values(booted.microseconds))
     assert.ok(Number(part) > 0, `a phase took ${part} us`);
+  for (const name of ['erofs', 'overlay'])
+    assert.match(machine.console, new RegExp(`systemd-modules-load\\[\\d+\\]: Inserted module '${name}'`));
   const resolved = `Resolved OSTree target to: /sysroot${base.deployment}\n`;
   assert.equal(captured(machine, 'resolved').output, resolved);
   const { status, output } = captured(machine, 'objects');

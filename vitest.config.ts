@@ -16,7 +16,7 @@ export default defineConfig({
           // By default one core is left idle: half of the machine that CI has.
           maxWorkers: '100%',
           include: [
-            'test/{formats,initrd,commands,adapters,personalities,vm-harness}/**/*.test.ts',
+            'test/{formats,initrd,commands,adapters,personalities,vm-harness,bench}/**/*.test.ts',
             'test/*.test.ts',
           ],
           // A hang ends; a busy machine does not fail.

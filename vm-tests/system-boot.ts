@@ -48,7 +48,7 @@ export async function scriptDisk(target: string, script: string): Promise<Disk> 
 
 /** Starts the boot; the caller waits for what it expects. */
 export async function startSystem(
-  context: CaseContext,
+  context: Pick<CaseContext, 'folder' | 'start'>,
   base: { readonly kernel: Pick<BaseDisk['kernel'], 'image'>; readonly initramfs: string },
   options: SystemBootOptions,
 ): Promise<Machine> {

@@ -19,11 +19,8 @@ async function ensureForkyBoot(): Promise<string> {
   return await ensureChroot('forky-boot', { suite: 'forky', packages: ['ostree-boot'] });
 }
 
-/**
- * Everything it needs to run, with the loader's cache that dracut would make; uses `folder`, which must be empty. It
- * verifies signatures if `ed25519` says so.
- */
-export async function referenceFiles(folder: string, { ed25519 = false } = {}): Promise<CpioEntry[]> {
+/** Copies it with its libraries to their places below `folder`, which must be empty, and makes the loader's cache there. */
+async function copyReference(folder: string): Promise<void> {
   const forky = await ensureForkyBoot();
   await mkdir(path.join(folder, 'etc'), { recursive: true });
   await writeFile(path.join(folder, 'etc/ld.so.conf'), '/lib/x86_64-linux-gnu\n');
@@ -33,6 +30,30 @@ libraries=$(ldd "$1" | sed -n 's|^[^/]*\\(/[^ ]*\\) (0x[0-9a-f]*)$|\\1|p')
 cp --dereference --parents "$1" $libraries /mnt
 ldconfig -r /mnt`;
   await runIn(forky, ['sh', '-c', script, 'sh', REFERENCE_PATH], { binds: [[folder, '/mnt']] });
+}
+
+/**
+ * Puts it and its policy into a Debian tree, for dracut to find there with the module and the unit that the tree has (forky's
+ * and trixie's differ in nothing that counts). Forky's libraries replace the tree's own. Uses `folder`, which must not exist.
+ */
+export async function installReference(tree: string, folder: string): Promise<void> {
+  await copyReference(folder);
+  for (const [from, to] of [
+    ['usr', 'usr'],
+    ['lib64', 'usr/lib64'],
+  ] as const) {
+    const argv = ['-rT', '--remove-destination', path.join(folder, from), path.join(tree, to)];
+    await runHere(['cp', ...argv]);
+  }
+  await writeFile(path.join(tree, POLICY_PATH), POLICY);
+}
+
+/**
+ * Everything it needs to run, with the loader's cache that dracut would make; uses `folder`, which must be empty. It
+ * verifies signatures if `ed25519` says so.
+ */
+export async function referenceFiles(folder: string, { ed25519 = false } = {}): Promise<CpioEntry[]> {
+  await copyReference(folder);
   if (ed25519) {
     const flags = ['-std=gnu11', '-O1', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-static-libgcc'];
     await runHere(['gcc', ...flags, '-o', path.join(folder, ED25519_PATH), ED25519_SOURCE]);

@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- [--json] [--svg FILE] [PART...]]`: figures of sealroot beside those of what it replaces, as tables,
- * or as JSON for scripts; FILE gets the ratios of the images as a picture. Parts: binary, guest, initramfs, images,
- * growth, disk; all of them without one. Runs alternate, nothing is asserted, and wall times mean something only
+ * or as JSON for scripts; FILE gets the ratios of the images as a picture. Parts: binary, guest, boot, initramfs,
+ * images, growth, disk; all of them without one. Runs alternate, nothing is asserted, and wall times mean something only
  * on an idle machine: the load stands beside them. Instructions and sizes do not depend on it.
  */
 import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { buildPrepareRoot } from '../../initrd/build.ts';
 import { CACHE_DIR } from '../../tools/cache.ts';
 import { startAlternation } from './alternation.ts';
+import { bootRows } from './boot.ts';
 import { ratioChart } from './chart.ts';
 import { diskRows } from './disk.ts';
 import { bytes, formatTable, type Row } from './figures.ts';
@@ -46,6 +47,13 @@ const PARTS: Record<string, Part> = {
       title:
         'prepare-root in a guest: ours verifies a signature, ostree-prepare-root of forky (composefs.enabled=verity) none',
       rows: await guestRows(scratch, measure),
+    };
+  },
+  async boot({ scratch }) {
+    return {
+      title:
+        "whole boots: our unit verifies a signature, forky's ostree-prepare-root.service (composefs.enabled=verity) none",
+      rows: await bootRows(scratch),
     };
   },
   async initramfs({ prepareRoot }) {

@@ -130,7 +130,7 @@ function runIn(folder: string, stderr: string, programArgs: readonly string[]): 
   const shell = ['sh', '-c', SCRIPT, 'sh', folder, stderr, ...programArgs];
   const args = ['--mount', '--propagation', 'private', ...shell];
   return new Promise((resolve, reject) => {
-    execFile('unshare', args, { timeout: 60_000 }, (error, stdout, errors) => {
+    execFile('unshare', args, { timeout: 240_000 }, (error, stdout, errors) => {
       if (error !== null && typeof error.code !== 'number') {
         reject(error);
         return;

@@ -28,7 +28,7 @@ section mounts; cat /proc/self/mountinfo
 section record; base64 -w 0 "$root/run/ostree-booted" 2>/dev/null; echo
 section run
 cd "$root/run"
-find ostree systemd ostree-booted sealroot 2>/dev/null | while read -r path; do
+find ostree systemd ostree-booted sealroot -xdev 2>/dev/null | while read -r path; do
     case $path in ostree/transient-etc*/* | ostree/.private/root/*/*) continue ;; esac
     echo "$(stat -c %A "$path") $path $(readlink "$path")"
 done
@@ -78,7 +78,7 @@ export function parseOutcome(output: string, folder: string, deployment: string)
   };
 }
 
-/** Those at and below /sysroot, without ids, places of the rig and names given by chance. */
+/** Those at and below /sysroot and left in /run/ostree, without ids, places of the rig and names given by chance. */
 function mountsOf(mountinfo: readonly string[], folder: string, plain: (text: string) => string): string[] {
   const entries = mountinfo.map((line) => {
     const [left = '', right = ''] = line.split(' - ');
@@ -88,7 +88,7 @@ function mountsOf(mountinfo: readonly string[], folder: string, plain: (text: st
   const placeOf = new Map(entries.map(({ id, place }) => [id, place]));
   const own = (text: string) => text.replaceAll(folder, '').replace(/^$/, '/');
   return entries
-    .filter(({ place }) => own(place).startsWith('/sysroot'))
+    .filter(({ place }) => /^\/(sysroot|run\/ostree)/.test(own(place)))
     .map(({ parent, root, place, options, tags, right }) =>
       [
         own(place),

@@ -41,7 +41,7 @@ function requireTooOld(ours: Outcome): void {
 
 export default {
   title: 'Linux 6.1: bind mounts boot as they do by the reference, an image is refused by name',
-  deadlineSeconds: 900,
+  deadlineSeconds: 1200,
   async run(context) {
     const stage = new RefusalCase(context, await ensureBaseDisk());
     const programs = await parityPrograms(context.folder, { ed25519: true });

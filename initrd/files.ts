@@ -54,6 +54,7 @@ export function nameBelow(directory: OpenDirectory, path: ByteString): string {
   return `${directory.path}/${printable(path)}`;
 }
 
+/** Opens what stands there, strictly and without blocking; `openRegular` and the image judge what it is. */
 export function openForReading(directory: OpenDirectory, path: ByteString, name: string): Descriptor {
   const flags = sys.O_RDONLY | sys.O_NONBLOCK | sys.O_NOCTTY | sys.O_NOFOLLOW;
   return sys.openAt2(directory.fd, path, flags, STRICT, name);

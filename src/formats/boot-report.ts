@@ -30,6 +30,7 @@ export interface Decision {
   readonly rebuiltFor?: { readonly code: string; readonly message: string } | undefined;
 }
 
+/** What is said, beside the plan or the record, of an image that was built again. */
 export function rebuiltWarning({ code, message }: NonNullable<Decision['rebuiltFor']>): string {
   return `cannot use the image on the disk: ${code}: ${message}; it was built again in memory`;
 }

@@ -59,11 +59,13 @@ export function openedRegular<F>(
   return { fd, size };
 }
 
+/** Throws `code` for a link, device, FIFO, socket or directory. */
 export function requireRegular(code: string, name: string, type: number): void {
   if (type === S_IFREG) return;
   throw refused(code, `cannot read ${name}: it is of type 0o${type.toString(8)}, expected a regular file`);
 }
 
+/** Of a deployment's image. */
 export const IMAGE_CODES: FileCodes = { missing: 'image-missing', unsafe: 'image-unsafe' };
 
 /** A deployment's image, whatever is in it. */

@@ -5,36 +5,41 @@
  */
 
 import { type ByteString, toByteString } from './encoding.ts';
+import { MAX_SHARED_REFS, XATTR_HEADER_SIZE, XATTR_REF_SIZE } from './erofs-layout.ts';
 import type { Inode } from './erofs-plan.ts';
-import { byName, type XattrEntry, type XattrNameInfo, type XattrPool } from './erofs-xattrs.ts';
+import {
+  byName,
+  entrySize,
+  writeEntry,
+  writeReference,
+  writeXattrArea,
+  type XattrEntry,
+  type XattrNameInfo,
+  type XattrPool,
+  xattrAreaSize,
+} from './erofs-xattrs.ts';
 import * as overlay from './overlay.ts';
 
 export class BackingXattrs {
   readonly #pool: XattrPool;
   readonly #noDigest: XattrNameInfo;
   readonly #redirect: XattrNameInfo;
+  /** Of both names. */
+  readonly #filterBits: number;
   /** By the length of the digest. */
   readonly #digests: ReadonlyMap<number, XattrNameInfo>;
-  // What `of` returns: made once and filled again for each inode.
-  readonly #ownDigest: { -readonly [Field in keyof XattrEntry]: XattrEntry[Field] };
-  readonly #ownRedirect: { -readonly [Field in keyof XattrEntry]: XattrEntry[Field] };
-  readonly #one: XattrEntry[];
-  readonly #both: XattrEntry[];
 
   constructor(pool: XattrPool) {
     this.#pool = pool;
     this.#noDigest = pool.name(overlay.METACOPY);
     this.#redirect = pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
+    this.#filterBits = this.#noDigest.filterBit | this.#redirect.filterBit;
     this.#digests = new Map(
       overlay.METACOPY_HEADERS.map(([bytes, header]) => [bytes, pool.name(overlay.METACOPY, header)]),
     );
-    this.#ownDigest = { name: this.#noDigest, value: overlay.EMPTY, uses: 1, sharedOffset: 0 };
-    this.#ownRedirect = { name: this.#redirect, value: overlay.EMPTY, uses: 1, sharedOffset: 0 };
-    this.#one = [this.#ownDigest];
-    this.#both = [this.#ownDigest, this.#ownRedirect];
   }
 
-  /** To be called once, with all files that `of` will be asked for: finds the values that several of them have. */
+  /** To be called once, with all files that will be asked for: finds the values that several of them have. */
   share(files: readonly Inode[]): void {
     const digests = new Candidates(files.length);
     const payloads = new Candidates(files.length);
@@ -57,33 +62,80 @@ export class BackingXattrs {
     }
   }
 
-  /** All xattrs of such a file, in name order; until the next call. */
-  of(inode: Inode): readonly XattrEntry[] {
-    const { xattrs } = inode;
-    const added = this.#added(inode);
-    if (xattrs.length === 0) return added;
-    const all = [...xattrs, ...added];
-    return (xattrs[xattrs.length - 1] as XattrEntry).name.key < overlay.METACOPY ? all : all.sort(byName);
+  /** As xattrAreaSize(), of such a file with all that it has. */
+  areaSize(inode: Inode): number {
+    const { xattrs, metacopy, redirect, node } = inode;
+    if (!standBefore(xattrs)) return xattrAreaSize(this.#allOf(inode));
+    let size = XATTR_HEADER_SIZE;
+    if (xattrs.length > 0) size = xattrAreaSize(xattrs);
+    if (isShared(metacopy)) size += XATTR_REF_SIZE;
+    else size += this.#digestSize(inode);
+    if (isShared(redirect)) size += XATTR_REF_SIZE;
+    else if (node.payload) size += entrySize(this.#redirect, node.payload);
+    return size;
   }
 
-  #added({ node, metacopy, redirect }: Inode): readonly XattrEntry[] {
+  /** As writeXattrArea(). */
+  writeArea(out: Uint8Array, view: DataView, start: number, inode: Inode, sharedBase: number): void {
+    const { xattrs, metacopy, redirect, node } = inode;
+    if (!standBefore(xattrs)) {
+      writeXattrArea(out, view, start, this.#allOf(inode), sharedBase);
+      return;
+    }
+    let filter = node.payload ? this.#filterBits : this.#noDigest.filterBit;
+    let at = start + XATTR_HEADER_SIZE;
+    for (const entry of xattrs) {
+      filter |= entry.name.filterBit;
+      if (entry.uses > 1) at = writeReference(view, at, entry, sharedBase);
+    }
+    if (isShared(metacopy)) at = writeReference(view, at, metacopy, sharedBase);
+    if (isShared(redirect)) at = writeReference(view, at, redirect, sharedBase);
+    view.setUint32(start, ~filter, true);
+    out[start + 4] = (at - start - XATTR_HEADER_SIZE) / XATTR_REF_SIZE;
+    for (const entry of xattrs) if (entry.uses === 1) at = writeEntry(out, at, entry.name, entry.value);
+    if (!isShared(metacopy)) at = this.#writeDigest(out, at, inode);
+    if (node.payload && !isShared(redirect)) writeEntry(out, at, this.#redirect, node.payload);
+  }
+
+  #digestSize({ node: { digest } }: Inode): number {
+    return digest === undefined
+      ? entrySize(this.#noDigest, overlay.EMPTY)
+      : entrySize(this.#nameOf(digest), digest);
+  }
+
+  #writeDigest(out: Uint8Array, at: number, { node: { digest } }: Inode): number {
+    return digest === undefined
+      ? writeEntry(out, at, this.#noDigest, overlay.EMPTY)
+      : writeEntry(out, at, this.#nameOf(digest), digest);
+  }
+
+  /** In name order, for what comes seldom. */
+  #allOf({ xattrs, metacopy, redirect, node }: Inode): XattrEntry[] {
     const { digest, payload } = node;
-    if (metacopy === undefined && digest !== undefined) {
-      this.#ownDigest.name = this.#nameOf(digest);
-      this.#ownDigest.value = digest;
-    }
-    const list = payload ? this.#both : this.#one;
-    list[0] = metacopy ?? this.#ownDigest;
-    if (payload) {
-      this.#ownRedirect.value = payload;
-      list[1] = redirect ?? this.#ownRedirect;
-    }
-    return list;
+    const all = [...xattrs];
+    if (metacopy !== undefined) all.push(metacopy);
+    else if (digest !== undefined) all.push(ownEntry(this.#nameOf(digest), toByteString(digest)));
+    if (payload) all.push(redirect ?? ownEntry(this.#redirect, payload));
+    return all.sort(byName);
   }
 
   #nameOf({ length }: Uint8Array): XattrNameInfo {
     return this.#digests.get(length) ?? this.#noDigest;
   }
+}
+
+function ownEntry(name: XattrNameInfo, value: ByteString): XattrEntry {
+  return { name, value, uses: 1, sharedOffset: 0 };
+}
+
+function isShared(entry: XattrEntry | undefined): entry is XattrEntry {
+  return entry !== undefined && entry.uses > 1;
+}
+
+/** Whether all of these come before those of overlayfs, and leave references for them; mostly there is none, or a label. */
+function standBefore(xattrs: readonly XattrEntry[]): boolean {
+  const last = xattrs[xattrs.length - 1];
+  return last === undefined || (last.name.key < overlay.METACOPY && xattrs.length <= MAX_SHARED_REFS - 2);
 }
 
 const HASH_BITS = 28;

@@ -87,32 +87,53 @@ const DOT_DOT = '..' as ByteString;
 
 /** The stored form of a node, still without number, entries and xattrs. */
 export function newInode(node: TreeNode, parent: Inode | undefined, name = '' as ByteString): Inode {
-  const { mode } = node;
-  const type = mode & S_IFMT;
-  const whiteout = type === S_IFCHR && node.rdev === 0;
-  const inode: Inode = {
-    name,
-    // Itself, as soon as it is there.
-    inode: undefined as unknown as Inode,
-    node,
-    parent,
-    ino: 0,
-    mode: whiteout ? (mode & ~S_IFMT) | S_IFREG : mode,
-    nlink: node.nlink,
-    size: whiteout ? 0 : type === S_IFLNK ? (node.payload ?? '').length : node.size,
-    external: type === S_IFREG && isExternal(node),
-    xattrs: NO_XATTRS,
-    metacopy: undefined,
-    redirect: undefined,
-    entries: NO_ENTRIES,
-    extended: false,
-    xattrSize: 0,
-    offset: 0,
-    tail: 0,
-    blocks: 0,
-  };
-  inode.inode = inode;
-  return inode;
+  return new PlannedInode(node, parent, name);
+}
+
+/** A class, so that it is its own entry from the beginning: changing that field would make engines compile anew. */
+class PlannedInode implements Inode {
+  declare readonly name: ByteString;
+  declare inode: Inode;
+  declare readonly node: TreeNode;
+  declare readonly parent: Inode | undefined;
+  declare ino: number;
+  declare mode: number;
+  declare nlink: number;
+  declare size: number;
+  declare external: boolean;
+  declare xattrs: readonly XattrEntry[];
+  declare metacopy: XattrEntry | undefined;
+  declare redirect: XattrEntry | undefined;
+  declare entries: readonly Dirent[];
+  declare extended: boolean;
+  declare xattrSize: number;
+  declare offset: number;
+  declare tail: number;
+  declare blocks: number;
+
+  constructor(node: TreeNode, parent: Inode | undefined, name: ByteString) {
+    const { mode } = node;
+    const type = mode & S_IFMT;
+    const whiteout = type === S_IFCHR && node.rdev === 0;
+    this.name = name;
+    this.inode = this;
+    this.node = node;
+    this.parent = parent;
+    this.ino = 0;
+    this.mode = whiteout ? (mode & ~S_IFMT) | S_IFREG : mode;
+    this.nlink = node.nlink;
+    this.size = whiteout ? 0 : type === S_IFLNK ? (node.payload ?? '').length : node.size;
+    this.external = type === S_IFREG && isExternal(node);
+    this.xattrs = NO_XATTRS;
+    this.metacopy = undefined;
+    this.redirect = undefined;
+    this.entries = NO_ENTRIES;
+    this.extended = false;
+    this.xattrSize = 0;
+    this.offset = 0;
+    this.tail = 0;
+    this.blocks = 0;
+  }
 }
 
 /** Its fields and one function are what all directories share: a closure for each of them is slower. */

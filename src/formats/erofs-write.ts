@@ -9,7 +9,7 @@ import { type ByteString, putBytes } from './byte-strings.ts';
 import { roundUp } from './bytes.ts';
 import * as layout from './erofs-layout.ts';
 import { type Dirent, type FormatVersion, type ImagePlan, type Inode, planImage } from './erofs-plan.ts';
-import { writeXattrArea, type XattrEntry, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
+import { writeXattrArea, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type ValidatedTree } from './tree.ts';
 
@@ -58,12 +58,13 @@ export function emitImage(plan: ImagePlan, { inodesEnd, dataStart, size }: Image
   const view = new DataView(out.buffer);
   writeHeader(view, plan);
   writeSuperblock(view, plan, inodesEnd, size);
+  const { backing } = plan;
+  const sharedBase = inodesEnd % BLOCK_SIZE;
   let block = dataStart / BLOCK_SIZE;
   for (const inode of plan.inodes) {
     const end = writeInode(view, inode, inode.blocks > 0 ? block : 0);
-    if (inode.xattrSize > 0) {
-      writeXattrArea(out, view, end, xattrsOf(inode, plan), inodesEnd % BLOCK_SIZE);
-    }
+    if (inode.external && backing !== undefined) backing.writeArea(out, view, end, inode, sharedBase);
+    else if (inode.xattrSize > 0) writeXattrArea(out, view, end, inode.xattrs, sharedBase);
     if (inode.tail + inode.blocks > 0) writeData(out, view, inode, end + inode.xattrSize, block);
     block += inode.blocks;
   }
@@ -71,16 +72,14 @@ export function emitImage(plan: ImagePlan, { inodesEnd, dataStart, size }: Image
   return out;
 }
 
-function xattrsOf(inode: Inode, { backing }: ImagePlan): readonly XattrEntry[] {
-  return inode.external && backing !== undefined ? backing.of(inode) : inode.xattrs;
-}
-
 /** `start` is where it goes when nothing behind it crosses a block; returns where it ends. */
 function placeInode(inode: Inode, plan: ImagePlan, start: number): number {
   measure(inode);
   const type = inode.mode & S_IFMT;
   inode.extended = needsExtended(inode, plan);
-  inode.xattrSize = xattrAreaSize(xattrsOf(inode, plan));
+  const { backing } = plan;
+  inode.xattrSize =
+    inode.external && backing !== undefined ? backing.areaSize(inode) : xattrAreaSize(inode.xattrs);
   const head = (inode.extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + inode.xattrSize;
   inode.offset = start;
   // Nothing to place, as of most: saves an object for each.

@@ -4,7 +4,7 @@
  * twice need not be in the pool.
  */
 
-import { type ByteString, fromByteString, putBytes, toByteString } from './byte-strings.ts';
+import { type ByteString, fromByteString, putBytes } from './byte-strings.ts';
 import {
   MAX_SHARED_REFS,
   splitXattrName,
@@ -15,8 +15,8 @@ import {
 
 export interface XattrEntry {
   readonly name: XattrNameInfo;
-  /** Behind the lead of the name; of a digest its bytes. */
-  readonly value: ByteString | Uint8Array;
+  /** Behind the lead of the name. */
+  readonly value: ByteString;
   uses: number;
   /** In the shared table; only when `uses` is above 1. */
   sharedOffset: number;
@@ -84,18 +84,21 @@ export class XattrPool {
 
   /** To be called once, when no further use comes. */
   layoutShared(): void {
-    const values = this.#shared.map((entry) => ({ entry, value: wholeValue(entry) }));
+    const values = this.#shared.map((entry) => ({
+      entry,
+      value: (entry.name.lead + entry.value) as ByteString,
+    }));
     this.#shared = values.sort(compareShared).map(({ entry }) => entry);
     let offset = 0;
     for (const entry of this.#shared) {
       entry.sharedOffset = offset;
-      offset += entrySize(entry);
+      offset += entrySize(entry.name, entry.value);
     }
     this.sharedSize = offset;
   }
 
   writeShared(out: Uint8Array, at: number): void {
-    for (const entry of this.#shared) writeEntry(out, at + entry.sharedOffset, entry);
+    for (const entry of this.#shared) writeEntry(out, at + entry.sharedOffset, entry.name, entry.value);
   }
 }
 
@@ -104,13 +107,9 @@ export function byName(a: XattrEntry, b: XattrEntry): number {
   return a.name.key < b.name.key ? -1 : 1;
 }
 
-/** Bytes in the image, padding included. */
-function entrySize({ name, value }: XattrEntry): number {
-  return (name.head.length + value.length + 3) & ~3;
-}
-
-function wholeValue({ name, value }: XattrEntry): ByteString {
-  return (name.lead + (typeof value === 'string' ? value : toByteString(value))) as ByteString;
+/** Bytes in the image, padding included; `value` is without the lead of the name. */
+export function entrySize({ head }: XattrNameInfo, value: ByteString | Uint8Array): number {
+  return (head.length + value.length + 3) & ~3;
 }
 
 interface SharedValue {
@@ -134,7 +133,7 @@ export function xattrAreaSize(entries: readonly XattrEntry[]): number {
   let inline = 0;
   for (const entry of entries) {
     if (entry.uses > 1 && refs < MAX_SHARED_REFS) refs++;
-    else inline += entrySize(entry);
+    else inline += entrySize(entry.name, entry.value);
   }
   return XATTR_HEADER_SIZE + refs * XATTR_REF_SIZE + inline;
 }
@@ -158,8 +157,7 @@ export function writeXattrArea(
   for (const entry of entries) {
     filter |= entry.name.filterBit;
     if (entry.uses === 1 || refs === MAX_SHARED_REFS) continue;
-    view.setUint32(at, (sharedBase + entry.sharedOffset) / 4, true);
-    at += XATTR_REF_SIZE;
+    at = writeReference(view, at, entry, sharedBase);
     refs++;
   }
   view.setUint32(start, ~filter, true);
@@ -170,12 +168,23 @@ export function writeXattrArea(
       refs--;
       continue;
     }
-    writeEntry(out, at, entry);
-    at += entrySize(entry);
+    at = writeEntry(out, at, entry.name, entry.value);
   }
 }
 
-function writeEntry(out: Uint8Array, at: number, { name, value }: XattrEntry): void {
+/** Returns where it ends. */
+export function writeReference(view: DataView, at: number, entry: XattrEntry, sharedBase: number): number {
+  view.setUint32(at, (sharedBase + entry.sharedOffset) / 4, true);
+  return at + XATTR_REF_SIZE;
+}
+
+/** Returns where it ends, padding included. */
+export function writeEntry(
+  out: Uint8Array,
+  at: number,
+  name: XattrNameInfo,
+  value: ByteString | Uint8Array,
+): number {
   const { head, lead } = name;
   const length = lead.length + value.length;
   out.set(head, at);
@@ -183,4 +192,5 @@ function writeEntry(out: Uint8Array, at: number, { name, value }: XattrEntry): v
   out[at + 3] = length >> 8;
   if (typeof value === 'string') putBytes(out, at + head.length, value);
   else out.set(value, at + head.length);
+  return at + entrySize(name, value);
 }

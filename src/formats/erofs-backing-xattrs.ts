@@ -76,21 +76,21 @@ export class BackingXattrs {
   }
 
   /** As writeXattrArea(). */
-  writeArea(out: Uint8Array, view: DataView, start: number, inode: Inode, sharedBase: number): void {
+  writeArea(out: Uint8Array, words: Int32Array, start: number, inode: Inode, sharedBase: number): void {
     const { xattrs, metacopy, redirect, node } = inode;
     if (!standBefore(xattrs)) {
-      writeXattrArea(out, view, start, this.#allOf(inode), sharedBase);
+      writeXattrArea(out, words, start, this.#allOf(inode), sharedBase);
       return;
     }
     let filter = node.payload ? this.#filterBits : this.#noDigest.filterBit;
     let at = start + XATTR_HEADER_SIZE;
     for (const entry of xattrs) {
       filter |= entry.name.filterBit;
-      if (entry.uses > 1) at = writeReference(view, at, entry, sharedBase);
+      if (entry.uses > 1) at = writeReference(words, at, entry, sharedBase);
     }
-    if (isShared(metacopy)) at = writeReference(view, at, metacopy, sharedBase);
-    if (isShared(redirect)) at = writeReference(view, at, redirect, sharedBase);
-    view.setUint32(start, ~filter, true);
+    if (isShared(metacopy)) at = writeReference(words, at, metacopy, sharedBase);
+    if (isShared(redirect)) at = writeReference(words, at, redirect, sharedBase);
+    words[start / 4] = ~filter;
     out[start + 4] = (at - start - XATTR_HEADER_SIZE) / XATTR_REF_SIZE;
     for (const entry of xattrs) if (entry.uses === 1) at = writeEntry(out, at, entry.name, entry.value);
     if (!isShared(metacopy)) at = this.#writeDigest(out, at, inode);

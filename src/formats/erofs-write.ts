@@ -22,6 +22,19 @@ export interface ImageOptions {
 
 const { BLOCK_SIZE, SLOT_SIZE, DIRENT_SIZE } = layout;
 const MAX_U16 = 0xffff;
+
+/** Numbers of 32-bit words; what is smaller is written together with its neighbour. */
+const COMPACT_WORDS = layout.INODE_COMPACT_SIZE / 4;
+const EXTENDED_WORDS = layout.INODE_EXTENDED_SIZE / 4;
+const MODE_WORD = layout.COMPACT.MODE / 4;
+const SIZE_WORD = layout.COMPACT.SIZE / 4;
+const UNION_WORD = layout.COMPACT.U / 4;
+const INO_WORD = layout.COMPACT.INO / 4;
+const UID_WORD = layout.COMPACT.UID / 4;
+const GID_WORD = layout.EXTENDED.GID / 4;
+const MTIME_NSEC_WORD = layout.EXTENDED.MTIME_NSEC / 4;
+const NLINK_WORD = layout.EXTENDED.NLINK / 4;
+const DIRENT_WORDS = layout.DIRENT_SIZE / 4;
 const MAX_U32 = 0xffffffff;
 
 /** The image of this tree. With the default options it is the one whose digest ostree puts into commits. */
@@ -56,16 +69,18 @@ export function layoutImage(plan: ImagePlan): ImageLayout {
 export function emitImage(plan: ImagePlan, { inodesEnd, dataStart, size }: ImageLayout): Uint8Array {
   const out = new Uint8Array(size);
   const view = new DataView(out.buffer);
+  // In the order of the processor's bytes: little endian wherever this runs.
+  const words = new Int32Array(out.buffer);
   writeHeader(view, plan);
   writeSuperblock(view, plan, inodesEnd, size);
   const { backing } = plan;
   const sharedBase = inodesEnd % BLOCK_SIZE;
   let block = dataStart / BLOCK_SIZE;
   for (const inode of plan.inodes) {
-    const end = writeInode(view, inode, inode.blocks > 0 ? block : 0);
-    if (inode.external && backing !== undefined) backing.writeArea(out, view, end, inode, sharedBase);
-    else if (inode.xattrSize > 0) writeXattrArea(out, view, end, inode.xattrs, sharedBase);
-    if (inode.tail + inode.blocks > 0) writeData(out, view, inode, end + inode.xattrSize, block);
+    const end = 4 * writeInode(words, view, inode, inode.blocks > 0 ? block : 0);
+    if (inode.external && backing !== undefined) backing.writeArea(out, words, end, inode, sharedBase);
+    else if (inode.xattrSize > 0) writeXattrArea(out, words, end, inode.xattrs, sharedBase);
+    if (inode.tail + inode.blocks > 0) writeData(out, words, inode, end + inode.xattrSize, block);
     block += inode.blocks;
   }
   plan.xattrs.writeShared(out, inodesEnd);
@@ -172,37 +187,35 @@ function writeSuperblock(view: DataView, plan: ImagePlan, inodesEnd: number, siz
   view.setUint32(SUPER.XATTR_BLKADDR, Math.floor(inodesEnd / BLOCK_SIZE), true);
 }
 
-/** `block`: its first one. Two fields of 16 bits are written at once. Returns where its xattrs begin. */
-function writeInode(view: DataView, inode: Inode, block: number): number {
-  const { offset: at, node, extended, xattrSize } = inode;
-  const type = inode.mode & S_IFMT;
+/** `block`: its first one. Returns the word that its xattrs begin with. */
+function writeInode(words: Int32Array, view: DataView, inode: Inode, block: number): number {
+  const { node, mode, extended } = inode;
+  const type = mode & S_IFMT;
   const form = inode.external
     ? layout.LAYOUT_CHUNK_BASED
     : inode.tail > 0
       ? layout.LAYOUT_FLAT_INLINE
       : layout.LAYOUT_FLAT_PLAIN;
   const format = (form << layout.FORMAT_LAYOUT_SHIFT) | (extended ? layout.FORMAT_EXTENDED : 0);
+  const at = inode.offset / 4;
+  words[at] = format | (xattrCount(inode.xattrSize) << 16);
+  words[at + UNION_WORD] = unionField(inode, block);
+  words[at + INO_WORD] = inode.ino;
   const size = type === S_IFDIR || type === S_IFREG || type === S_IFLNK ? inode.size : 0;
-  view.setUint32(at, format | (xattrCount(xattrSize) << 16), true);
-  view.setUint32(at + layout.COMPACT.U, unionField(inode, block), true);
-  view.setUint32(at + layout.COMPACT.INO, inode.ino, true);
-  let end = at + layout.INODE_COMPACT_SIZE;
-  if (extended) {
-    view.setUint16(at + layout.EXTENDED.MODE, inode.mode, true);
-    view.setUint32(at + layout.EXTENDED.SIZE, size, true);
-    view.setUint32(at + layout.EXTENDED.SIZE + 4, Math.floor(size / 2 ** 32), true);
-    view.setUint32(at + layout.EXTENDED.UID, node.uid, true);
-    view.setUint32(at + layout.EXTENDED.GID, node.gid, true);
-    view.setBigInt64(at + layout.EXTENDED.MTIME, node.mtimeSec, true);
-    view.setUint32(at + layout.EXTENDED.MTIME_NSEC, node.mtimeNsec, true);
-    view.setUint32(at + layout.EXTENDED.NLINK, inode.nlink, true);
-    end = at + layout.INODE_EXTENDED_SIZE;
-  } else {
-    view.setUint32(at + layout.COMPACT.MODE, (inode.mode & MAX_U16) | (inode.nlink << 16), true);
-    view.setUint32(at + layout.COMPACT.SIZE, size, true);
-    view.setUint32(at + layout.COMPACT.UID, node.uid | (node.gid << 16), true);
+  words[at + SIZE_WORD] = size;
+  if (!extended) {
+    words[at + MODE_WORD] = (mode & MAX_U16) | (inode.nlink << 16);
+    words[at + UID_WORD] = node.uid | (node.gid << 16);
+    return at + COMPACT_WORDS;
   }
-  return end;
+  words[at + MODE_WORD] = mode & MAX_U16;
+  words[at + SIZE_WORD + 1] = size / 2 ** 32;
+  words[at + UID_WORD] = node.uid;
+  words[at + GID_WORD] = node.gid;
+  view.setBigInt64(inode.offset + layout.EXTENDED.MTIME, node.mtimeSec, true);
+  words[at + MTIME_NSEC_WORD] = node.mtimeNsec;
+  words[at + NLINK_WORD] = inode.nlink;
+  return at + EXTENDED_WORDS;
 }
 
 /** i_u: device number, chunk format or first data block. libcomposefs lets the last two overlap. */
@@ -212,16 +225,14 @@ function unionField(inode: Inode, block: number): number {
   return type === S_IFCHR || type === S_IFBLK ? inode.node.rdev : block;
 }
 
-function writeData(out: Uint8Array, view: DataView, inode: Inode, tailStart: number, block: number): void {
+function writeData(out: Uint8Array, words: Int32Array, inode: Inode, tailStart: number, block: number): void {
   const { tail, node } = inode;
   const blockStart = block * BLOCK_SIZE;
   if (inode.external) {
     if (inode.blocks > 0) out.fill(0xff, blockStart, blockStart + BLOCK_SIZE);
-    else
-      for (let at = 0; at < tail; at += layout.CHUNK_INDEX_SIZE)
-        view.setUint32(tailStart + at, layout.CHUNK_HOLE, true);
+    else for (let at = tailStart; at < tailStart + tail; at += 4) words[at / 4] = layout.CHUNK_HOLE;
   } else if (inode.entries.length > 0) {
-    writeDirectory(out, view, inode, tailStart, block);
+    writeDirectory(out, words, inode, tailStart, block);
   } else if (node.content !== undefined) {
     const whole = node.content.length - tail;
     if (whole > 0) out.set(node.content.subarray(0, whole), blockStart);
@@ -234,7 +245,7 @@ function writeData(out: Uint8Array, view: DataView, inode: Inode, tailStart: num
 /** Splits the entries as measureDirectory() did: full blocks first, the rest behind the inode. */
 function writeDirectory(
   out: Uint8Array,
-  view: DataView,
+  words: Int32Array,
   { entries, blocks }: Inode,
   tailStart: number,
   block: number,
@@ -246,34 +257,34 @@ function writeDirectory(
   for (let i = 0; i < entries.length; i++) {
     const size = DIRENT_SIZE + (entries[i] as Dirent).name.length;
     if (used + size > BLOCK_SIZE) {
-      writeDirents(out, view, place(), entries, first, i);
+      writeDirents(out, words, place(), entries, first, i);
       first = i;
       used = 0;
       chunk++;
     }
     used += size;
   }
-  writeDirents(out, view, place(), entries, first, entries.length);
+  writeDirents(out, words, place(), entries, first, entries.length);
 }
 
 function writeDirents(
   out: Uint8Array,
-  view: DataView,
+  words: Int32Array,
   start: number,
   entries: readonly Dirent[],
   first: number,
   end: number,
 ): void {
   let nameOffset = (end - first) * DIRENT_SIZE;
-  let at = start;
+  let at = start / 4;
   for (let i = first; i < end; i++) {
     const { name, inode } = entries[i] as Dirent;
     const nid = inode.offset / SLOT_SIZE;
-    view.setUint32(at + layout.DIRENT.NID, nid, true);
-    if (nid > MAX_U32) view.setUint32(at + layout.DIRENT.NID + 4, Math.floor(nid / 2 ** 32), true);
-    view.setUint32(at + layout.DIRENT.NAMEOFF, nameOffset | (layout.direntType(inode.mode) << 16), true);
+    words[at] = nid;
+    words[at + 1] = nid / 2 ** 32;
+    words[at + 2] = nameOffset | (layout.direntType(inode.mode) << 16);
     putBytes(out, start + nameOffset, name);
     nameOffset += name.length;
-    at += DIRENT_SIZE;
+    at += DIRENT_WORDS;
   }
 }

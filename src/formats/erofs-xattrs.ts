@@ -146,7 +146,7 @@ export function xattrCount(areaSize: number): number {
 /** `sharedBase`: where the shared table starts, counted from the block that the superblock names. */
 export function writeXattrArea(
   out: Uint8Array,
-  view: DataView,
+  words: Int32Array,
   start: number,
   entries: readonly XattrEntry[],
   sharedBase: number,
@@ -157,10 +157,10 @@ export function writeXattrArea(
   for (const entry of entries) {
     filter |= entry.name.filterBit;
     if (entry.uses === 1 || refs === MAX_SHARED_REFS) continue;
-    at = writeReference(view, at, entry, sharedBase);
+    at = writeReference(words, at, entry, sharedBase);
     refs++;
   }
-  view.setUint32(start, ~filter, true);
+  words[start / 4] = ~filter;
   out[start + 4] = refs;
   // Those that are referred to come first among the shared ones.
   for (const entry of entries) {
@@ -173,8 +173,8 @@ export function writeXattrArea(
 }
 
 /** Returns where it ends. */
-export function writeReference(view: DataView, at: number, entry: XattrEntry, sharedBase: number): number {
-  view.setUint32(at, (sharedBase + entry.sharedOffset) / 4, true);
+export function writeReference(words: Int32Array, at: number, entry: XattrEntry, sharedBase: number): number {
+  words[at / 4] = (sharedBase + entry.sharedOffset) / 4;
   return at + XATTR_REF_SIZE;
 }
 

@@ -19,7 +19,6 @@ import {
 } from 'node:fs';
 import type { ByteString } from '../formats/encoding.ts';
 import { systemError } from '../formats/errors.ts';
-import { nodeCrypto } from './builtins.ts';
 import { pathBuffer, reading, SourceError } from './directory-source.ts';
 import { errnoOf } from './error-text.ts';
 
@@ -45,9 +44,10 @@ export function openOutput(path: ByteString): OutputFile {
       if (entry !== undefined && errnoOf(error) === 'EACCES') return openSpecial(path, target);
       throw error;
     }
-    const temporary = pathBuffer(
-      `${folder}.sealroot-${nodeCrypto().randomBytes(6).toString('hex')}` as ByteString,
-    );
+    // It is created as a new one and nothing else, so it need not be a secret: node:crypto takes longer to load than all
+    // of this.
+    const name = `.sealroot-${Math.random().toString(36).slice(2)}`;
+    const temporary = pathBuffer((folder + name) as ByteString);
     return (bytes) => reading(path, () => replace(target, temporary, bytes, entry));
   });
 }

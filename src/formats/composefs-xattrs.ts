@@ -276,7 +276,7 @@ const ACL_INDEXES: ReadonlySet<number> = new Set([2, 3]);
 /** The hashes that several entries have. */
 function repeatedHashes(image: ErofsImage, entries: Int32Array): Set<number> {
   const count = entries.length;
-  const hashes = new Uint32Array(count);
+  const hashes = new Int32Array(count);
   inPieces(count, (from, to) => {
     for (let i = from; i < to; i++) hashes[i] = hashOf(image, entries[i] as number);
   });
@@ -297,7 +297,7 @@ function hashOf(image: ErofsImage, at: number): number {
     hash = Math.imul(hash ^ (words[word] as number), 0x9e3779b1);
     hash ^= hash >>> 15;
   }
-  return hash >>> 0;
+  return hash;
 }
 
 /** Of the whole names, in byte order. */

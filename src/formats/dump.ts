@@ -48,8 +48,8 @@ const NEWLINE = 0x0a;
 const NUMBERS_BYTES = 256;
 /** An escape for each byte. */
 const LONGEST_ESCAPE = 4;
-/** What was written before is looked for in one of so many places. */
-const REMEMBERED = 1024;
+/** What was written before is looked for in one of so many places: a power of two. */
+const REMEMBERED = 4096;
 
 /** Writes into one array, in which what comes again (the path of a directory, numbers) is copied from before. */
 class DumpWriter {
@@ -200,39 +200,43 @@ class DumpWriter {
   }
 }
 
-/** The words of an inode that hold its numbers, with its size and its place they are all but its xattrs. */
+/** The words of an inode that hold its numbers but for its size and a device's. */
 const COMPACT_NUMBERS = [COMPACT.MODE, COMPACT.UID];
 const EXTENDED_NUMBERS = [
   EXTENDED.MODE,
+  EXTENDED.MTIME_NSEC,
+  EXTENDED.MTIME,
+  EXTENDED.NLINK,
   EXTENDED.UID,
   EXTENDED.GID,
-  EXTENDED.MTIME,
   EXTENDED.MTIME + 4,
-  EXTENDED.MTIME_NSEC,
-  EXTENDED.NLINK,
 ];
 
-function numbersHash({ inodes, words }: ErofsImage, row: number): number {
+function numberFields({ inodes }: ErofsImage, row: number): readonly number[] {
+  return ((inodes.format[row] as number) & FORMAT_EXTENDED) === 0 ? COMPACT_NUMBERS : EXTENDED_NUMBERS;
+}
+
+/** Below REMEMBERED. */
+function numbersHash(image: ErofsImage, row: number): number {
+  const { inodes, words } = image;
   const offset = inodes.offset[row] as number;
-  const extended = ((inodes.format[row] as number) & FORMAT_EXTENDED) !== 0;
-  let hash = words[(offset + COMPACT.MODE) >> 2] as number;
-  if (extended) {
-    hash = Math.imul(hash ^ (words[(offset + EXTENDED.MTIME_NSEC) >> 2] as number), 0x9e3779b1);
-    hash ^= words[(offset + EXTENDED.NLINK) >> 2] as number;
+  const fields = numberFields(image, row);
+  let hash = 0;
+  for (let i = 0; i < fields.length; i++) {
+    hash = Math.imul(hash ^ (words[(offset + (fields[i] as number)) >> 2] as number), 0x9e3779b1);
+    hash ^= hash >>> 15;
   }
-  return Math.imul(hash, 0x9e3779b1) >>> 22;
+  return hash & (REMEMBERED - 1);
 }
 
 /** Whether two inodes have the same numbers but for their sizes. */
 function sameNumbers(image: ErofsImage, a: number, b: number): boolean {
   const { inodes, words } = image;
-  if (inodes.format[a] !== inodes.format[b] || inodes.isWhiteout[a] !== inodes.isWhiteout[b]) return false;
+  const fields = numberFields(image, a);
+  if (fields !== numberFields(image, b) || inodes.isWhiteout[a] !== inodes.isWhiteout[b]) return false;
   const first = inodes.offset[a] as number;
   const second = inodes.offset[b] as number;
-  const extended = ((inodes.format[a] as number) & FORMAT_EXTENDED) !== 0;
-  const fields = extended ? EXTENDED_NUMBERS : COMPACT_NUMBERS;
-  const count = fields.length;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < fields.length; i++) {
     const field = fields[i] as number;
     if (words[(first + field) >> 2] !== words[(second + field) >> 2]) return false;
   }

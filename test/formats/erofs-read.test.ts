@@ -171,6 +171,14 @@ describe('readImage()', () => {
     expect(text(dumpImage(image))).toBe(FIXTURE_DUMP);
   });
 
+  it('reads an image wherever it stands in memory', () => {
+    const bytes = new Uint8Array(image.length + 3);
+    for (const offset of [1, 2, 3]) {
+      bytes.set(image, offset);
+      expect(text(dumpImage(bytes.subarray(offset, offset + image.length)))).toBe(FIXTURE_DUMP);
+    }
+  });
+
   it.each(MUTATIONS)('refuses an image with a change: %s', (_, change, code, fact) => {
     const bytes = image.slice();
     change(new DataView(bytes.buffer), bytes);
@@ -304,6 +312,28 @@ describe('the second gate', () => {
     const written = writeImage(validateTree(parseDump(toByteString(Buffer.from(dump)))));
     expect(checkImage(written, 3).findings).toEqual([]);
     expect(Buffer.from(rewriteImage(written)).equals(written)).toBe(true);
+  });
+});
+
+describe('the second gate, of xattrs that are nearly the same', () => {
+  const same = 'x'.repeat(40);
+  const lines = ['a', 'b', 'c'].map((name) => `/${name} 0 100644 1 0 0 0 0.0 - - - user.many=${name}${same}`);
+  const written = writeImage(
+    validateTree(parseDump(toByteString(Buffer.from(['/ 0 40755 2 0 0 0 0.0 - - -', ...lines].join('\n'))))),
+  );
+
+  it('lets those through that differ in one byte only', () => {
+    expect(checkImage(written, 3).findings).toEqual([]);
+  });
+
+  it('wants to have the same ones shared, and names them in the order of their places', () => {
+    const bytes = Buffer.from(written);
+    const places = ['a', 'b', 'c'].map((name) => bytes.indexOf(`${name}${same}`));
+    for (const at of places) bytes[at] = 0x61;
+    const { findings } = checkImage(bytes, 9);
+    expect(findings.map(({ code, offset }) => [code, offset])).toEqual(
+      places.map((at) => ['composefs-xattr-sharing', at - 'many'.length - 4]),
+    );
   });
 });
 

@@ -217,6 +217,12 @@ export const MUTATIONS: Mutation[] = [
     'at offset 1032',
   ],
   ['the volume name', (_, b) => b.set([65], 1088), 'composefs-padding-not-zero', 'at offset 1088'],
+  [
+    'the inode count, to more than any image has',
+    (v) => v.setUint32(1040, 0xffffffff, true),
+    'composefs-superblock-mismatch',
+    'is 4294967295',
+  ],
   ['the inode count', (v) => v.setUint32(1040, 1, true), 'composefs-superblock-mismatch', 'at offset 1040'],
   [
     "an inode's own number",

@@ -45,7 +45,7 @@ export function checkImage(bytes: Uint8Array, limit: number): ImageCheck {
 
 /**
  * The tree that a mount of the image shows, in the order of its names; of a file with several names the first one,
- * depth first, is the file and the others are hard links to it. Byte arrays in it are views of `bytes`.
+ * depth first, is the file and the others are hard links to it. Byte arrays in it are views of `bytes`, or of a copy (see ErofsImage).
  */
 export function readImage(bytes: Uint8Array): TreeNode {
   const image = openImage(bytes);

@@ -101,6 +101,10 @@ const XATTRS_AT = 56;
 const record = new Uint8Array(2 ** 17);
 const words = new Uint32Array(record.buffer, 0, DIGEST_AT / 4);
 
+function word(at: number): number {
+  return words[at] as number;
+}
+
 const ELOOP = 40;
 
 /**
@@ -110,11 +114,16 @@ const ELOOP = 40;
 export function usualFile(directory: Descriptor, checksum: string): OstreeFile | 'link' | undefined {
   const result = sys.inspectObject(directory, checksum, record);
   if (result !== 0) return result === -ELOOP ? 'link' : undefined;
-  const [mode = 0, uid = 0, gid = 0, sizeLow = 0, sizeHigh = 0, xattrBytes = 0] = words;
-  const size = sizeLow + sizeHigh * 2 ** 32;
-  const digest = size > 0 ? record.slice(DIGEST_AT, XATTRS_AT) : undefined;
-  const xattrs = xattrBytes > 0 ? recordedXattrs(XATTRS_AT + xattrBytes) : NO_XATTRS;
-  return { mode, uid, gid, size, xattrs, digest };
+  const size = word(3) + word(4) * 2 ** 32;
+  const xattrBytes = word(5);
+  return {
+    mode: word(0),
+    uid: word(1),
+    gid: word(2),
+    size,
+    xattrs: xattrBytes > 0 ? recordedXattrs(XATTRS_AT + xattrBytes) : NO_XATTRS,
+    digest: size > 0 ? record.slice(DIGEST_AT, XATTRS_AT) : undefined,
+  };
 }
 
 /** By all their bytes: files have the same ones again and again. */

@@ -7,18 +7,20 @@
  */
 
 import { ascii, type ByteString, hex } from '../src/formats/encoding.ts';
+import { newInode } from '../src/formats/erofs-plan.ts';
 import { refused, type SealrootError } from '../src/formats/errors.ts';
 import { IMAGE_CODES, measure } from '../src/formats/opened-file.ts';
 import type { ObjectSource, OstreeFile } from '../src/formats/ostree-tree.ts';
 import { MAX_METADATA_BYTES } from '../src/formats/ostree-tree-objects.ts';
 import { REBUILT_IMAGE, rebuiltImage } from '../src/formats/rebuilt-image.ts';
-import { S_IFLNK, S_IFREG } from '../src/formats/tree.ts';
+import { NO_XATTRS, ownedNode, S_IFLNK, S_IFREG } from '../src/formats/tree.ts';
 import type { Verdict } from '../src/formats/verdict.ts';
 import type { PhysicalRoot } from './deployment.ts';
 import { create, withContext } from './file-systems.ts';
 import { CALLS, type OpenDirectory, openDirectory, readBelow } from './files.ts';
 import type { OpenImage } from './image.ts';
 import * as objects from './object-calls.ts';
+import { shareShape } from './shapes.ts';
 import * as sys from './sys.ts';
 
 /** Half of what the smallest machine has that this is for; an image takes some 300 bytes a file, its tree 2 KiB. */
@@ -30,10 +32,19 @@ const CODES = IMAGE_CODES;
 /** What is wrong with the image on the disk is `damage`; it is thrown, with the reason, when there is no other. */
 export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: SealrootError): OpenImage {
   sys.limitMemory(MEMORY_LIMIT);
+  shareShapes();
   const from = { objects: () => objectsOf(root), hasher: sys.hasher };
   return rebuiltImage(verdict, damage, from, (image) => {
     return { fd: inMemory(image), name: REBUILT_IMAGE, rebuiltFor: damage };
   });
+}
+
+/** Of what there is one or more of for every file. */
+function shareShapes(): void {
+  const owner = { mode: 0, uid: 0, gid: 0, size: 0, xattrs: NO_XATTRS, digest: undefined };
+  const node = ownedNode(owner, 0);
+  const inode = newInode(node, undefined);
+  for (const sample of [owner, node, inode]) shareShape(sample);
 }
 
 /** A read-only descriptor of a file with these bytes, which nobody else can open. */

@@ -1,6 +1,6 @@
 /*
  * What an image takes from the file objects of a repository, of which there are thousands: five system calls for each, and
- * in JavaScript a sixth of the time of building it was spent between them. Only what is usual is done here. Whatever else
+ * in JavaScript an eighth of the time of building it was spent between them. Only what is usual is done here. Whatever else
  * is found, every error included, is an answer below zero, upon which ../rebuilt-image.ts looks for itself.
  */
 #include <errno.h>

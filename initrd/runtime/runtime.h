@@ -16,6 +16,8 @@ extern const uint8_t __start_scripts[], __stop_scripts[];
 
 /* An allocator for one short-lived process: size classes over mmap, honouring JS_SetMemoryLimit. */
 extern const JSMallocFunctions slab_functions;
+/* Trades memory for time from now on. */
+void slab_expect_much(void);
 
 /* Defines the global object `sys` (sys.d.ts). Returns 0, or -1 with a pending exception. */
 int sys_define(JSContext *ctx, int argc, char **argv);

@@ -5,6 +5,9 @@
  * Small blocks are multiples of 16 bytes, carved out of 64 KiB regions and never given back to the kernel. Larger
  * ones are mappings of their own, so that freeing a 16 MiB buffer returns its pages. Each block is preceded by an
  * 8-byte header that holds its whole size, header included.
+ *
+ * A program that is going to need much (slab_expect_much) gets larger regions, whose pages are there at once, and keeps
+ * mappings of a few pages: in an emulated machine a page fault costs more than what is then done with the page.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +18,7 @@
 #define HEADER 8
 #define SMALL_MAX 2048
 #define REGION (64 * 1024)
+#define LARGE_REGION (1024 * 1024)
 #define PAGE 4096
 /* A mapping starts with two words so that what follows is aligned like a small block. */
 #define MAPPING_HEADER 16
@@ -25,6 +29,16 @@ struct free_block {
 
 static struct free_block *free_blocks[SMALL_MAX / STEP + 1];
 static char *region_at, *region_end;
+
+#define KEPT_PAGES 16
+static int expects_much;
+/* By their number of pages. */
+static struct free_block *kept_mappings[KEPT_PAGES + 1];
+
+void slab_expect_much(void)
+{
+    expects_much = 1;
+}
 
 static size_t *header_of(const void *block)
 {
@@ -39,9 +53,9 @@ static size_t slab_usable_size(const void *block)
     return whole - (whole <= SMALL_MAX ? HEADER : MAPPING_HEADER);
 }
 
-static void *map_pages(size_t size)
+static void *map_pages(size_t size, int flags)
 {
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     return pages == MAP_FAILED ? NULL : pages;
 }
 
@@ -55,11 +69,12 @@ static void *allocate_small(size_t whole)
     }
     if ((size_t)(region_end - region_at) < whole) {
         /* The rest of the old region is lost: at most SMALL_MAX of 64 KiB. */
-        char *region = map_pages(REGION);
+        size_t size = expects_much ? LARGE_REGION : REGION;
+        char *region = map_pages(size, expects_much ? MAP_POPULATE : 0);
         if (!region)
             return NULL;
         region_at = region + STEP - HEADER;
-        region_end = region + REGION;
+        region_end = region + size;
     }
     *(size_t *)region_at = whole;
     block = (struct free_block *)(region_at + HEADER);
@@ -70,7 +85,12 @@ static void *allocate_small(size_t whole)
 static void *allocate_mapping(size_t size)
 {
     size_t whole = (size + MAPPING_HEADER + PAGE - 1) & ~(size_t)(PAGE - 1);
-    char *pages = map_pages(whole);
+    if (whole <= KEPT_PAGES * PAGE && kept_mappings[whole / PAGE]) {
+        struct free_block *kept = kept_mappings[whole / PAGE];
+        kept_mappings[whole / PAGE] = kept->next;
+        return kept;
+    }
+    char *pages = map_pages(whole, 0);
     if (!pages)
         return NULL;
     char *block = pages + MAPPING_HEADER;
@@ -102,6 +122,10 @@ static void slab_free(JSMallocState *state, void *block)
         struct free_block *freed = block;
         freed->next = free_blocks[whole / STEP];
         free_blocks[whole / STEP] = freed;
+    } else if (expects_much && whole <= KEPT_PAGES * PAGE) {
+        struct free_block *kept = block;
+        kept->next = kept_mappings[whole / PAGE];
+        kept_mappings[whole / PAGE] = kept;
     } else {
         munmap((char *)block - MAPPING_HEADER, whole);
     }

@@ -102,6 +102,7 @@ static JSValue js_limit_memory(JSContext *ctx, JSValueConst this_value, int argc
     if (argc < 1 || JS_ToInt64(ctx, &bytes, argv[0]))
         return JS_EXCEPTION;
     JS_SetMemoryLimit(JS_GetRuntime(ctx), bytes);
+    slab_expect_much();
     return JS_UNDEFINED;
 }
 

@@ -49,7 +49,7 @@ declare const sys: typeof import('../../src/formats/byte-strings.ts') & {
    * a digest that is not SHA-256, xattrs without room.
    */
   inspectObject(directory: number, checksum: string, record: Uint8Array): number;
-  /** Bytes that the program may use from now on. */
+  /** Bytes that the program may use from now on, which is said by one that will use many. */
   limitMemory(bytes: number): void;
   /** The process's arguments, argv[0] included. */
   readonly argv: readonly Uint8Array[];

@@ -167,8 +167,9 @@ class Decoder extends ByteReader {
     if (this.#valuesLeft < 0) this.fail('too many values', offset);
   }
 
+  /** The caller guarantees that it stands inside. */
   offset(at: number, size: number): number {
-    return size === 1 ? this.u8(at) : size === 2 ? this.u16(at) : this.u32(at);
+    return size === 1 ? (this.bytes[at] ?? 0) : size === 2 ? this.u16(at) : this.u32(at);
   }
 
   /** The aligned start of the next child; the padding before it must be zero. */
@@ -187,6 +188,15 @@ class Decoder extends ByteReader {
     if (type.size > 0 && end - start !== type.size)
       this.fail(`${end - start} bytes for "${type.code}"`, start);
     switch (type.code) {
+      case 's': // what there is most of comes first
+        return this.string(start, end);
+      case 'v':
+        return this.variant(start, end);
+      case 'a':
+        return this.array(type, start, end);
+      case '(':
+      case '{':
+        return this.tuple(type, start, end);
       case 'y':
         return this.u8(start);
       case 'b': {
@@ -208,15 +218,6 @@ class Decoder extends ByteReader {
         const bits = this.u64(start);
         return bits < 1n << 63n ? bits : bits - (1n << 64n);
       }
-      case 's':
-        return this.string(start, end);
-      case 'v':
-        return this.variant(start, end);
-      case 'a':
-        return this.array(type, start, end);
-      case '(':
-      case '{':
-        return this.tuple(type, start, end);
       default:
         return this.fail(`unsupported type "${type.code}"`, start);
     }
@@ -265,7 +266,7 @@ class Decoder extends ByteReader {
     this.charge(count, start);
     let at = start;
     for (let i = 0; i < count; i++) {
-      const from = this.skip(at, item.align, table);
+      const from = item.align === 1 ? at : this.skip(at, item.align, table);
       at = start + this.offset(table + i * width, width);
       if (at < from || at > table) this.fail('a bad framing offset', table + i * width);
       out.push(this.value(item, from, at));
@@ -293,7 +294,7 @@ class Decoder extends ByteReader {
     let table = end;
     for (let i = 0; i < items.length; i++) {
       const item = items[i] as Type;
-      const from = this.skip(at, item.align, bodyEnd);
+      const from = item.align === 1 ? at : this.skip(at, item.align, bodyEnd);
       if (item.size > 0) at = from + item.size;
       else if (i === items.length - 1) at = bodyEnd;
       else {

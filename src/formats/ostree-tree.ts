@@ -8,7 +8,7 @@ import { ascii, type ByteString, printable } from './encoding.ts';
 import { badInput, SealrootError } from './errors.ts';
 import type { Commit } from './ostree-objects.ts';
 import { type DirTree, type Ownership, parseDirMeta, parseDirTree } from './ostree-tree-objects.ts';
-import { MAX_DEPTH, NO_XATTRS, newNode, S_IFDIR, S_IFLNK, S_IFMT, type TreeNode } from './tree.ts';
+import { MAX_DEPTH, NO_XATTRS, ownedNode, S_IFDIR, S_IFLNK, S_IFMT, type TreeNode } from './tree.ts';
 
 export interface OstreeFile extends Ownership {
   /** Bytes of a regular file. */
@@ -122,9 +122,7 @@ class TreeBuilder {
     if (this.#nodes > this.#maxNodes) {
       throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
-    files.forEach((checksum) => {
-      this.#source.announce?.(checksum);
-    });
+    if (this.#source.announce !== undefined) for (const sum of files.values()) this.#source.announce(sum);
     if (files.size > 0) this.#pendingFiles.push({ children: node.children, files, path });
     directories.forEach((below, name) => {
       node.children.set(name, this.#directory(below.meta, below.tree, `${path}${name}/`, depth + 1));
@@ -150,10 +148,6 @@ class TreeBuilder {
       throw neededFor(path + name, error);
     }
   }
-}
-
-function ownedNode({ mode, uid, gid, xattrs }: Ownership, size: number): TreeNode {
-  return newNode({ mode, uid, gid, rdev: 0, nlink: 1, size, mtimeSec: 0n, mtimeNsec: 0, xattrs });
 }
 
 function directoryNode(owner: Ownership): Pending['node'] {

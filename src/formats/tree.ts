@@ -82,6 +82,30 @@ export function newNode(head: NodeHead): TreeNode {
   };
 }
 
+/** The same for what has an owner and a size, one name and the time 0. */
+export function ownedNode(
+  { mode, uid, gid, xattrs }: Pick<TreeNode, 'mode' | 'uid' | 'gid' | 'xattrs'>,
+  size: number,
+): TreeNode {
+  return {
+    mode,
+    uid,
+    gid,
+    rdev: 0,
+    nlink: 1,
+    size,
+    mtimeSec: 0n,
+    mtimeNsec: 0,
+    payload: undefined,
+    content: undefined,
+    digest: undefined,
+    xattrs,
+    children: undefined,
+    hardlink: undefined,
+    index: undefined,
+  };
+}
+
 declare const validated: unique symbol;
 export type ValidatedTree = TreeNode & { readonly [validated]: true };
 

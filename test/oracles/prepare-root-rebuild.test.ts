@@ -11,7 +11,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
@@ -51,16 +51,22 @@ function withoutImage(policy: string): Rig {
   return stage;
 }
 
-async function reason(): Promise<string> {
+/** The line that refuses. */
+async function refusal(): Promise<string> {
   const { status, stderr } = await rig.run();
   expect([status, codeOf(stderr)]).toEqual([1, 'image-missing']);
+  return stderr;
+}
+
+async function reason(): Promise<string> {
+  const stderr = await refusal();
   return /and building it again failed: (.*?); deploy/.exec(stderr)?.[1] ?? stderr;
 }
 
 describe('rebuild-image', () => {
   it.each(['', 'rebuild-image=no\n'])('is asked for by nothing but the policy: %j', async (policy) => {
     rig = withoutImage(policy);
-    expect(await reason()).not.toContain('building it again');
+    expect(await refusal()).not.toContain('building it again');
   });
 
   it('names the object that is missing, and what it was needed for', async () => {
@@ -94,6 +100,17 @@ describe('rebuild-image', () => {
     put(join(dirname(rig.object('file', missing)), 'x'), '');
     make(rig.object('file', missing));
     expect(await reason()).toMatch(expected);
+  });
+
+  it('does not follow a link on the way to a file', async () => {
+    rig = withoutImage('rebuild-image=yes\n');
+    const [, missing = ''] = /object ([0-9a-f]{64})\.file/.exec(await reason()) ?? [];
+    const folder = dirname(rig.object('file', missing));
+    // An empty file needs no fs-verity.
+    put(join(`${folder}-moved`, `${missing.slice(2)}.file`), '');
+    rmSync(folder, { recursive: true, force: true });
+    symlinkSync(basename(`${folder}-moved`), folder);
+    expect(await reason()).toMatch(/^cannot open object [0-9a-f]{64}\.file: ELOOP, needed for /);
   });
 
   it('does not follow what stands in the place of the repository', async () => {

@@ -27,24 +27,27 @@ type Program = 'sealroot' | 'reference';
 const PROGRAMS: Record<Program, string> = { sealroot: `/${PREPARE_ROOT_PATH}`, reference: REFERENCE_PATH };
 const other = (program: Program): Program => (program === 'sealroot' ? 'reference' : 'sealroot');
 
-/** Sourced by the fast boot's /init before it would mount the disk. Output goes to a file: a serial port is slow. */
-function guestScript(first: Program, runs: number, settles: boolean): string {
-  const settle = settles ? `/bin/measure settle /run/figures settle ${SETTLE_ATTEMPTS}` : ':';
-  const pair = (command: string) =>
-    [first, other(first)].map((program) => `turn ${command} ${program} ${PROGRAMS[program]}`).join('\n');
+/** Mounts the disk, and defines `turn COMMAND LABEL PROGRAM`: a run that finds nothing of those before it. */
+export function turns(settles: boolean): string {
   return `
 mount -t ext4 -o rw /dev/vda2 /sysroot || finish 1 'mount of /dev/vda2 failed'
 turn() {
     rm -rf /run/ostree /run/ostree-booted /run/sealroot /run/systemd
-    ${settle}
+    ${settles ? `/bin/measure settle /run/figures settle ${SETTLE_ATTEMPTS}` : ':'}
     unshare -m /bin/measure "$1" /run/figures "$1-$2" "$3" /sysroot >>/run/said 2>&1
+}`;
 }
+
+/** Sourced by the fast boot's /init before it would mount the disk. Output goes to a file: a serial port is slow. */
+function guestScript(first: Program, runs: number, settles: boolean): string {
+  const pair = (command: string) =>
+    [first, other(first)].map((program) => `turn ${command} ${program} ${PROGRAMS[program]}`).join('\n');
+  return `
+${turns(settles)}
 for run in $(seq ${runs}); do
 ${pair('run')}
 done
 ${pair('resident')}
-capture figures cat /run/figures
-capture said cat /run/said
 `;
 }
 
@@ -53,6 +56,50 @@ interface GuestRun {
   readonly residentKib: Record<Program, number>;
   /** Of the known loop: what it read before each run, in instructions, and how long it is. */
   readonly loop: { readonly read: number[]; readonly length: number } | undefined;
+}
+
+export interface GuestOptions {
+  readonly name: string;
+  readonly folder: string;
+  readonly base: BaseDisk;
+  /** In the place of the base disk; never changed. */
+  readonly image?: string;
+  readonly policy: string;
+  /** Sourced by /init; it appends to /run/figures, and lets programs speak to /run/said. */
+  readonly script: string;
+  readonly extra: readonly CpioEntry[];
+  /** Whether the guest's clock counts instructions. */
+  readonly counts: boolean;
+}
+
+/** What `read` makes of the figures of a guest. */
+export async function measureInGuest<T>(options: GuestOptions, read: (figures: string) => T): Promise<T> {
+  const { name, folder, base, counts, extra, policy } = options;
+  const files = {
+    prepareRoot: base.prepareRoot,
+    policy,
+    keys: await readFile(base.keys.publicKey, 'utf8'),
+    beforeRoot: `${options.script}capture figures cat /run/figures\ncapture said cat /run/said\n`,
+    extra,
+  };
+  const boot = await fastBoot(base.kernel, files, base.kernelArguments, path.join(folder, `${name}.cpio`));
+  const machine = await startMachine({
+    name,
+    logFolder: folder,
+    // The figures are those of emulation, also where KVM works.
+    accelerator: 'tcg',
+    boot,
+    disks: [{ file: options.image ?? base.image, format: 'raw', writes: 'discard' }],
+    memoryMiB: 512,
+    extraArguments: counts ? ['-icount', 'shift=0'] : [],
+  });
+  await machine.waitForEnd(FAST_BOOT_SECONDS);
+  requireDone(machine);
+  try {
+    return read(captured(machine, 'figures').output);
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\nin the guest: ${captured(machine, 'said').output}`);
+  }
 }
 
 class Bench {
@@ -66,43 +113,20 @@ class Bench {
     this.extra = extra;
   }
 
-  async guest(name: string, first: Program, counts: boolean): Promise<GuestRun> {
-    const { base, folder, extra } = this;
+  guest(name: string, first: Program, counts: boolean): Promise<GuestRun> {
     const runs = counts ? RUNS.instructions : RUNS.wall;
-    const files = {
-      prepareRoot: base.prepareRoot,
-      policy: SEALED_POLICY,
-      keys: await readFile(base.keys.publicKey, 'utf8'),
-      beforeRoot: guestScript(first, runs, counts),
-      extra,
-    };
-    const boot = await fastBoot(base.kernel, files, base.kernelArguments, path.join(folder, `${name}.cpio`));
-    const machine = await startMachine({
-      name,
-      logFolder: folder,
-      // The figures are those of emulation, also where KVM works.
-      accelerator: 'tcg',
-      boot,
-      disks: [{ file: base.image, format: 'raw', writes: 'discard' }],
-      memoryMiB: 512,
-      extraArguments: counts ? ['-icount', 'shift=0'] : [],
-    });
-    await machine.waitForEnd(FAST_BOOT_SECONDS);
-    requireDone(machine);
-    const results = captured(machine, 'figures').output;
-    try {
-      const loops = counts ? linesOf(results, 'settle') : [];
+    const script = guestScript(first, runs, counts);
+    return measureInGuest({ ...this, name, policy: SEALED_POLICY, script, counts }, (figures) => {
+      const loops = counts ? linesOf(figures, 'settle') : [];
       return {
-        runs: { sealroot: runsOf(results, 'run-sealroot'), reference: runsOf(results, 'run-reference') },
+        runs: { sealroot: runsOf(figures, 'run-sealroot'), reference: runsOf(figures, 'run-reference') },
         residentKib: {
-          sealroot: residentKibOf(results, 'resident-sealroot'),
-          reference: residentKibOf(results, 'resident-reference'),
+          sealroot: residentKibOf(figures, 'resident-sealroot'),
+          reference: residentKibOf(figures, 'resident-reference'),
         },
         loop: counts ? { read: loops.map(([read = 0]) => read), length: loops[0]?.[1] ?? 0 } : undefined,
       };
-    } catch (error) {
-      throw new Error(`${(error as Error).message}\nin the guest: ${captured(machine, 'said').output}`);
-    }
+    });
   }
 }
 
@@ -113,7 +137,7 @@ function both(runs: Record<Program, readonly Run[]>, value: (run: Run) => number
 }
 
 /** The clock advances while nothing runs, too. */
-const instructions = (run: Run): number => run.nanoseconds - run.idleNanoseconds;
+export const instructions = (run: Run): number => run.nanoseconds - run.idleNanoseconds;
 
 function instructionRows(own: GuestRun, theirs: GuestRun): Row[] {
   const warm = { sealroot: own.runs.sealroot.slice(1), reference: own.runs.reference.slice(1) };

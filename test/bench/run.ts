@@ -1,6 +1,9 @@
 /**
  * `npm run bench [-- [--json] [--svg FILE] [PART...]]`: figures of sealroot beside those of what it replaces, as tables,
  * or as JSON for scripts; FILE gets the ratios of the images as a picture. Parts: binary, guest, boot, initramfs,
+    };
+  },
+ * or as JSON for scripts; FILE gets the ratios of the images as a picture. Parts: binary, guest, rebuild, initramfs,
  * images, growth, disk; all of them without one. Runs alternate, nothing is asserted, and wall times mean something only
  * on an idle machine: the load stands beside them. Instructions and sizes do not depend on it.
  */
@@ -20,6 +23,7 @@ import { guestRows } from './guest.ts';
 import { imageRows } from './images.ts';
 import { initramfsRows } from './initramfs-size.ts';
 import { buildMeasure } from './measure.ts';
+import { rebuildRows } from './rebuild.ts';
 
 const BINARY_LIMIT_BYTES = 520_000;
 
@@ -54,6 +58,12 @@ const PARTS: Record<string, Part> = {
       title:
         "whole boots: our unit verifies a signature, forky's ostree-prepare-root.service (composefs.enabled=verity) none",
       rows: await bootRows(scratch),
+    };
+  },
+  async rebuild({ scratch, measure }) {
+    return {
+      title: 'prepare-root in a guest, building a missing image again',
+      rows: await rebuildRows(scratch, measure),
     };
   },
   async initramfs({ prepareRoot }) {

@@ -35,6 +35,7 @@ struct object {
     uint32_t xattr_bytes;
     uint8_t digest[SHA256_BYTES];
 };
+_Static_assert(sizeof(struct object) == 56, "XATTRS_AT of ../object-calls.ts");
 
 static char xattr_names[XATTR_LIST_ROOM];
 

@@ -1,11 +1,8 @@
 /**
  * `npm run bench [-- [--json] [--svg FILE] [PART...]]`: figures of sealroot beside those of what it replaces, as tables,
- * or as JSON for scripts; FILE gets the ratios of the images as a picture. Parts: binary, guest, boot, initramfs,
-    };
-  },
- * or as JSON for scripts; FILE gets the ratios of the images as a picture. Parts: binary, guest, rebuild, initramfs,
- * images, growth, disk; all of them without one. Runs alternate, nothing is asserted, and wall times mean something only
- * on an idle machine: the load stands beside them. Instructions and sizes do not depend on it.
+ * or as JSON for scripts; FILE gets the ratios of the images as a picture. Parts: binary, guest, rebuild, boot,
+ * initramfs, images, growth, disk; all of them without one. Runs alternate, nothing is asserted, and wall times mean
+ * something only on an idle machine: the load stands beside them. Instructions and sizes do not depend on it.
  */
 import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';

@@ -148,7 +148,7 @@ export class DigestTable {
    */
   encode(added: readonly AddedEntry[], used: Uint8Array, max: number): Buffer {
     const run = this.lastRun + 1;
-    const fresh = [...added].slice(0, max).sort((a, b) => (a.checksum < b.checksum ? -1 : 1));
+    const fresh = added.slice(0, max).sort((a, b) => (a.checksum < b.checksum ? -1 : 1));
     const kept = this.#kept(added, used, max - fresh.length);
     const count = kept.length + fresh.length;
     const entries = Buffer.alloc(HEAD_BYTES + count * ENTRY.BYTES);

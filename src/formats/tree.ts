@@ -63,39 +63,28 @@ export type NodeHead = Pick<
  * order: engines make one shape of that, and all that walks a tree is several times faster.
  */
 export function newNode(head: NodeHead): TreeNode {
-  return {
-    mode: head.mode,
-    uid: head.uid,
-    gid: head.gid,
-    rdev: head.rdev,
-    nlink: head.nlink,
-    size: head.size,
-    mtimeSec: head.mtimeSec,
-    mtimeNsec: head.mtimeNsec,
-    payload: undefined,
-    content: undefined,
-    digest: undefined,
-    xattrs: head.xattrs,
-    children: undefined,
-    hardlink: undefined,
-    index: undefined,
-  };
+  const { rdev, nlink, mtimeSec, mtimeNsec } = head;
+  return ownedNode(head, head.size, rdev, nlink, mtimeSec, mtimeNsec);
 }
 
-/** The same for what has an owner and a size, one name and the time 0. */
+/** The same, without another object for what most have: one name and the time 0. */
 export function ownedNode(
   { mode, uid, gid, xattrs }: Pick<TreeNode, 'mode' | 'uid' | 'gid' | 'xattrs'>,
   size: number,
+  rdev = 0,
+  nlink = 1,
+  mtimeSec = 0n,
+  mtimeNsec = 0,
 ): TreeNode {
   return {
     mode,
     uid,
     gid,
-    rdev: 0,
-    nlink: 1,
+    rdev,
+    nlink,
     size,
-    mtimeSec: 0n,
-    mtimeNsec: 0,
+    mtimeSec,
+    mtimeNsec,
     payload: undefined,
     content: undefined,
     digest: undefined,

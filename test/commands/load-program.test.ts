@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compiledFile } from '../../src/load-program.ts';
+import { compiledFile, scriptOf } from '../../src/load-program.ts';
 import { bundleProgram } from '../../tools/bundle.ts';
 
 // Below the project, where node finds the packages.
@@ -18,12 +18,14 @@ function node(...args: readonly string[]): string {
 
 /** Whether Node.js takes the compiled code; a process that has compiled the same text itself does not look at it. */
 function takes(file: string): boolean {
-  const text = `
+  const text = path.join(folder, 'text');
+  writeFileSync(text, scriptOf(file));
+  const script = `
     const { readFileSync } = require('node:fs');
-    const text = require('node:module').wrap(readFileSync('${file}', 'utf8').replace(/^#!/, '//'));
     const cachedData = readFileSync('${compiledFile(file)}');
-    console.log(new (require('node:vm').Script)(text, { cachedData }).cachedDataRejected);`;
-  return node('-e', text) === 'false\n';
+    const { cachedDataRejected } = new (require('node:vm').Script)(readFileSync('${text}', 'utf8'), { cachedData });
+    console.log(cachedDataRejected);`;
+  return node('-e', script) === 'false\n';
 }
 
 describe('a program of the package', () => {

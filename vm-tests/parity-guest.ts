@@ -34,6 +34,17 @@ export interface Turn {
   readonly by?: Program;
 }
 
+/** Parts of a policy. */
+export const READONLY = '[sysroot]\nreadonly=true\n';
+export const ETC = '[etc]\ntransient=true\n';
+export const ROOT = '[root]\ntransient=true\n';
+export const ROOT_READONLY = '[root]\ntransient-ro=true\n';
+
+/** The policy with that mode, and more of such parts. */
+export function policyOf(enabled: string, more = ''): string {
+  return `[composefs]\nenabled=${enabled}\n${more}`;
+}
+
 const LESSER_KERNEL = 'bin/lesser-kernel';
 const REFERENCE_POLICY = 'usr/lib/ostree/prepare-root.conf';
 const COMMANDS: Record<Program, string> = { reference: REFERENCE_PATH, sealroot: `/${PREPARE_ROOT_PATH}` };

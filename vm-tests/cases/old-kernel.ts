@@ -11,7 +11,11 @@ import { ensureBaseDisk } from '../base-disk.ts';
 import { ensureBookwormKernel } from '../bookworm-kernel.ts';
 import type { VmCase } from '../case.ts';
 import {
+  ETC,
   parityPrograms,
+  policyOf,
+  READONLY,
+  ROOT,
   requireAlike,
   requireRefusal,
   requireRefusedAlike,
@@ -21,15 +25,10 @@ import {
 import type { Outcome } from '../parity-outcome.ts';
 import { RefusalCase } from '../refusal.ts';
 
-const READONLY = '[sysroot]\nreadonly=true\n';
-const ETC = '[etc]\ntransient=true\n';
-const turn = (name: string, enabled = name, more = ''): Turn => ({
-  name,
-  policy: `[composefs]\nenabled=${enabled}\n${more}`,
-});
+const turn = (name: string, enabled = name, more = ''): Turn => ({ name, policy: policyOf(enabled, more) });
 
 const BOUND = [turn('no'), turn('no-readonly', 'no', `${READONLY}${ETC}`)];
-const VERIFIED = [turn('verity'), turn('signed'), turn('signed-root', 'signed', '[root]\ntransient=true\n')];
+const VERIFIED = [turn('verity'), turn('signed'), turn('signed-root', 'signed', ROOT)];
 const UNVERIFIED = [turn('maybe'), turn('yes')];
 const STRANGER = { ...turn('wrong-key', 'signed'), keys: `${base64(generateKeyPair().publicKey)}\n` };
 

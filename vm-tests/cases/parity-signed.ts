@@ -13,8 +13,12 @@ import type { CaseContext, VmCase } from '../case.ts';
 import { file } from '../cpio.ts';
 import { addCommit, metadataWith, type OtherCommit, otherCommit, signatureOf } from '../other-commit.ts';
 import {
+  ETC,
   type Outcomes,
   parityPrograms,
+  policyOf,
+  ROOT,
+  ROOT_READONLY,
   requireAlike,
   requireRefusal,
   requireRefusedAlike,
@@ -24,12 +28,9 @@ import {
 import type { Outcome } from '../parity-outcome.ts';
 import { RefusalCase } from '../refusal.ts';
 
-const ETC = '[etc]\ntransient=true\n';
-const ROOT = '[root]\ntransient=true\n';
-const ROOT_READONLY = '[root]\ntransient-ro=true\n';
 const WRITABLE = '[sysroot]\nreadonly=false\n';
 const ARGUMENT = 'ostree.prepare-root.composefs';
-const signed = (more = ''): string => `[composefs]\nenabled=signed\n${more}`;
+const signed = (more = ''): string => policyOf('signed', more);
 
 /** The disk's key, where `composefs.keypath` has to say so. */
 const ELSEWHERE = 'usr/elsewhere.pub';

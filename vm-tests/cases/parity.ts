@@ -7,25 +7,31 @@
 import { strict as assert } from 'node:assert';
 import { ensureBaseDisk } from '../base-disk.ts';
 import type { VmCase } from '../case.ts';
-import { parityPrograms, requireAlike, type Turn, takeTurns } from '../parity-guest.ts';
+import {
+  ETC,
+  parityPrograms,
+  policyOf,
+  READONLY,
+  ROOT,
+  ROOT_READONLY,
+  requireAlike,
+  type Turn,
+  takeTurns,
+} from '../parity-guest.ts';
 import { RefusalCase } from '../refusal.ts';
 
-const ETC = '[etc]\ntransient=true\n';
-const ROOT = '[root]\ntransient=true\n';
-const mode = (enabled: string, more = ''): string => `[composefs]\nenabled=${enabled}\n${more}`;
-
 const USUAL: readonly Turn[] = [
-  { name: 'verity', policy: mode('verity') },
-  { name: 'verity-transient', policy: mode('verity', `${ETC}${ROOT}`) },
-  { name: 'yes', policy: mode('yes', ETC) },
-  { name: 'maybe', policy: mode('maybe', '[root]\ntransient-ro=true\n') },
-  { name: 'no', policy: mode('no') },
-  { name: 'no-readonly', policy: mode('no', `[sysroot]\nreadonly=true\n${ETC}`) },
+  { name: 'verity', policy: policyOf('verity') },
+  { name: 'verity-transient', policy: policyOf('verity', `${ETC}${ROOT}`) },
+  { name: 'yes', policy: policyOf('yes', ETC) },
+  { name: 'maybe', policy: policyOf('maybe', ROOT_READONLY) },
+  { name: 'no', policy: policyOf('no') },
+  { name: 'no-readonly', policy: policyOf('no', `${READONLY}${ETC}`) },
 ];
 /** On a disk with what \`ostree admin unlock --hotfix\` leaves. */
 const HOTFIX: readonly Turn[] = [
-  { name: 'verity-hotfix', policy: mode('verity') },
-  { name: 'no-hotfix', policy: mode('no', ETC) },
+  { name: 'verity-hotfix', policy: policyOf('verity') },
+  { name: 'no-hotfix', policy: policyOf('no', ETC) },
 ];
 
 export default {

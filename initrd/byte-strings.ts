@@ -3,4 +3,4 @@
 /// <reference path="./runtime/sys.d.ts" />
 import type * as Portable from '../src/formats/byte-strings.ts';
 
-export const { fromByteString, hex, isPlain, isUtf8, putBytes, toByteString }: typeof Portable = sys;
+export const { fromByteString, hex, isPlain, putBytes, toByteString, utf8String }: typeof Portable = sys;

@@ -79,7 +79,7 @@ export function cstring(text: string): Uint8Array {
 }
 
 export function programArguments(): ByteString[] {
-  return sys.argv.map(toByteString);
+  return sys.argv.map((bytes) => toByteString(bytes));
 }
 
 export function exit(status: number): never {

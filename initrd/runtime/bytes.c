@@ -73,10 +73,30 @@ static JSValue no_byte_string(JSContext *ctx)
     return JS_ThrowRangeError(ctx, "not a byte string");
 }
 
+/* The arguments (bytes, start, end), of which the last two may be missing. */
+static const uint8_t *range_of(JSContext *ctx, JSValueConst *argv, size_t *size)
+{
+    size_t whole;
+    const uint8_t *bytes = bytes_of(ctx, argv[0], &whole);
+    if (!bytes)
+        return NULL;
+    uint64_t start = 0, end = whole;
+    if (!JS_IsUndefined(argv[1]) && JS_ToIndex(ctx, &start, argv[1]))
+        return NULL;
+    if (!JS_IsUndefined(argv[2]) && JS_ToIndex(ctx, &end, argv[2]))
+        return NULL;
+    if (start > end || end > whole) {
+        JS_ThrowRangeError(ctx, "no such bytes");
+        return NULL;
+    }
+    *size = end - start;
+    return bytes + start;
+}
+
 static JSValue js_to_byte_string(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
 {
     size_t size;
-    uint8_t *bytes = bytes_of(ctx, argv[0], &size);
+    const uint8_t *bytes = range_of(ctx, argv, &size);
     return bytes ? byte_string(ctx, bytes, size) : JS_EXCEPTION;
 }
 
@@ -125,7 +145,7 @@ static JSValue js_hex(JSContext *ctx, JSValueConst this_value, int argc, JSValue
     static const char digits[16] = "0123456789abcdef";
     size_t size;
     char checksum[64];
-    uint8_t *bytes = bytes_of(ctx, argv[0], &size);
+    const uint8_t *bytes = range_of(ctx, argv, &size);
     if (!bytes)
         return JS_EXCEPTION;
     char *text = 2 * size <= sizeof checksum ? checksum : js_malloc(ctx, 2 * size);
@@ -162,11 +182,13 @@ static int is_utf8(const uint8_t *at, const uint8_t *end)
     return 1;
 }
 
-static JSValue js_is_utf8(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
+static JSValue js_utf8_string(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
 {
     size_t size;
-    uint8_t *bytes = bytes_of(ctx, argv[0], &size);
-    return bytes ? JS_NewBool(ctx, is_utf8(bytes, bytes + size)) : JS_EXCEPTION;
+    const uint8_t *bytes = range_of(ctx, argv, &size);
+    if (!bytes)
+        return JS_EXCEPTION;
+    return is_utf8(bytes, bytes + size) ? byte_string(ctx, bytes, size) : JS_UNDEFINED;
 }
 
 static JSValue js_is_plain(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
@@ -187,7 +209,7 @@ static JSValue js_is_plain(JSContext *ctx, JSValueConst this_value, int argc, JS
 
 /* QuickJS fills up the arguments that are missing. */
 const JSCFunctionListEntry byte_functions[BYTE_FUNCTIONS] = {
-    JS_CFUNC_DEF("toByteString", 1, js_to_byte_string), JS_CFUNC_DEF("fromByteString", 1, js_from_byte_string),
-    JS_CFUNC_DEF("putBytes", 3, js_put_bytes),          JS_CFUNC_DEF("hex", 1, js_hex),
-    JS_CFUNC_DEF("isUtf8", 1, js_is_utf8),              JS_CFUNC_DEF("isPlain", 1, js_is_plain),
+    JS_CFUNC_DEF("toByteString", 3, js_to_byte_string), JS_CFUNC_DEF("fromByteString", 1, js_from_byte_string),
+    JS_CFUNC_DEF("putBytes", 3, js_put_bytes),          JS_CFUNC_DEF("hex", 3, js_hex),
+    JS_CFUNC_DEF("utf8String", 3, js_utf8_string),      JS_CFUNC_DEF("isPlain", 1, js_is_plain),
 };

@@ -6,7 +6,7 @@
 import { isUtf8 } from 'node:buffer';
 import { type ByteString, isPlain } from '../formats/byte-strings.ts';
 
-export { type ByteString, isPlain, isUtf8 };
+export { type ByteString, isPlain };
 
 /** What `toString` and `write` of a Buffer call; they work on every Uint8Array. Not in its documentation. */
 interface Methods {
@@ -16,8 +16,15 @@ interface Methods {
 }
 const { latin1Slice, hexSlice, latin1Write } = Buffer.prototype as unknown as Methods;
 
-export function toByteString(bytes: Uint8Array): ByteString {
-  return latin1Slice.call(bytes, 0, bytes.length) as ByteString;
+export function toByteString(bytes: Uint8Array, start = 0, end = bytes.length): ByteString {
+  return latin1Slice.call(bytes, start, end) as ByteString;
+}
+
+const ASCII = /^[\0-\x7f]*$/;
+
+export function utf8String(bytes: Uint8Array, start = 0, end = bytes.length): ByteString | undefined {
+  const text = toByteString(bytes, start, end);
+  return ASCII.test(text) || isUtf8(bytes.subarray(start, end)) ? text : undefined;
 }
 
 export function fromByteString(text: ByteString): Uint8Array {
@@ -30,6 +37,6 @@ export function putBytes(out: Uint8Array, at: number, text: ByteString): void {
   latin1Write.call(out, text, at, text.length);
 }
 
-export function hex(bytes: Uint8Array): string {
-  return hexSlice.call(bytes, 0, bytes.length);
+export function hex(bytes: Uint8Array, start = 0, end = bytes.length): string {
+  return hexSlice.call(bytes, start, end);
 }

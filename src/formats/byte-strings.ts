@@ -15,14 +15,20 @@ export type ByteString = string & { readonly [byteStringBrand]: true };
 
 const CHUNK = 4096;
 
-/** One character per byte. */
-export function toByteString(bytes: Uint8Array): ByteString {
+/** One character per byte, of those from `start` to `end`, which the caller guarantees to be there. */
+export function toByteString(bytes: Uint8Array, start = 0, end = bytes.length): ByteString {
   let out = '';
-  for (let i = 0; i < bytes.length; i += CHUNK) {
+  for (let i = start; i < end; i += CHUNK) {
+    const part = bytes.subarray(i, Math.min(i + CHUNK, end));
     // apply() takes the array as it is; spreading it is six times slower on megabytes.
-    out += String.fromCharCode.apply(null, bytes.subarray(i, i + CHUNK) as unknown as number[]);
+    out += String.fromCharCode.apply(null, part as unknown as number[]);
   }
   return out as ByteString;
+}
+
+/** The same, of bytes that are strict UTF-8, as GLib requires of text; undefined for others. */
+export function utf8String(bytes: Uint8Array, start = 0, end = bytes.length): ByteString | undefined {
+  return isUtf8(bytes, start, end) ? toByteString(bytes, start, end) : undefined;
 }
 
 /** One byte per character. The caller guarantees a byte string. */
@@ -43,14 +49,14 @@ const HEX_CHUNK = 32;
 const hexCodes: number[] = new Array(2 * HEX_CHUNK).fill(0);
 const HEX_CODES = Uint8Array.from({ length: 16 }, (_, i) => '0123456789abcdef'.charCodeAt(i));
 
-/** Lower-case hex, two digits per byte. */
-export function hex(bytes: Uint8Array): string {
+/** Lower-case hex, two digits per byte, of those from `start` to `end`, which the caller guarantees to be there. */
+export function hex(bytes: Uint8Array, start = 0, end = bytes.length): string {
   let out = '';
   // Character codes, not concatenation: that leaves a rope of 64 pieces per digest, ten times as slow in V8.
-  for (let start = 0; start < bytes.length; start += HEX_CHUNK) {
-    const count = Math.min(bytes.length - start, HEX_CHUNK);
+  for (let at = start; at < end; at += HEX_CHUNK) {
+    const count = Math.min(end - at, HEX_CHUNK);
     for (let i = 0; i < count; i++) {
-      const byte = bytes[start + i] ?? 0;
+      const byte = bytes[at + i] ?? 0;
       hexCodes[2 * i] = HEX_CODES[byte >> 4] ?? 0;
       hexCodes[2 * i + 1] = HEX_CODES[byte & 15] ?? 0;
     }
@@ -60,10 +66,10 @@ export function hex(bytes: Uint8Array): string {
   return out;
 }
 
-/** Strict UTF-8, as GLib requires of text: no overlong forms, no surrogates, nothing above U+10FFFF. */
-export function isUtf8(bytes: Uint8Array): boolean {
-  let at = 0;
-  while (at < bytes.length) {
+/** No overlong forms, no surrogates, nothing above U+10FFFF. */
+function isUtf8(bytes: Uint8Array, start: number, end: number): boolean {
+  let at = start;
+  while (at < end) {
     const first = bytes[at++] ?? 0;
     if (first < 0x80) continue;
     const more = first >= 0xc2 && first <= 0xdf ? 1 : first >= 0xe0 && first <= 0xef ? 2 : 3;
@@ -73,6 +79,7 @@ export function isUtf8(bytes: Uint8Array): boolean {
     if (first === 0xed && second > 0x9f) return false;
     if (first === 0xf0 && second < 0x90) return false;
     if (first === 0xf4 && second > 0x8f) return false;
+    if (end - at < more) return false;
     for (let i = 0; i < more; i++) if (((bytes[at++] ?? 0) & 0xc0) !== 0x80) return false;
   }
   return true;

@@ -10,16 +10,21 @@ export function atOffset(offset: number): string {
   return `at offset ${offset} (0x${offset.toString(16)})`;
 }
 
+/** The number whose bytes stand at these places, the lowest first. */
+function word(bytes: Uint8Array, a: number, b: number, c: number, d: number): number {
+  const low = (bytes[a] as number) | ((bytes[b] as number) << 8) | ((bytes[c] as number) << 16);
+  return (low | ((bytes[d] as number) << 24)) >>> 0;
+}
+
+/** Without a DataView: there is a reader for each of thousands of objects, most of which ask for no numbers. */
 export class ByteReader {
   readonly bytes: Uint8Array;
   /** What is read, for messages: "superblock", "commit". */
   readonly what: string;
-  readonly #view: DataView;
 
   constructor(bytes: Uint8Array, what: string) {
     this.bytes = bytes;
     this.what = what;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   get length(): number {
@@ -37,32 +42,28 @@ export class ByteReader {
 
   u8(offset: number): number {
     this.#require(offset, 1);
-    return this.#view.getUint8(offset);
+    return this.bytes[offset] as number;
   }
 
   u16(offset: number): number {
     this.#require(offset, 2);
-    return this.#view.getUint16(offset, true);
+    const { bytes } = this;
+    return (bytes[offset] as number) | ((bytes[offset + 1] as number) << 8);
   }
 
   u32(offset: number): number {
     this.#require(offset, 4);
-    return this.#view.getUint32(offset, true);
+    return word(this.bytes, offset, offset + 1, offset + 2, offset + 3);
   }
 
   u32be(offset: number): number {
     this.#require(offset, 4);
-    return this.#view.getUint32(offset, false);
+    return word(this.bytes, offset + 3, offset + 2, offset + 1, offset);
   }
 
   u64(offset: number): bigint {
     this.#require(offset, 8);
-    return this.#view.getBigUint64(offset, true);
-  }
-
-  u64be(offset: number): bigint {
-    this.#require(offset, 8);
-    return this.#view.getBigUint64(offset, false);
+    return (BigInt(this.u32(offset + 4)) << 32n) | BigInt(this.u32(offset));
   }
 
   /** A view of [start, end), not a copy. */

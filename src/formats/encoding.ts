@@ -5,7 +5,7 @@
 import { type ByteString, isPlain } from './byte-strings.ts';
 import { badInput } from './errors.ts';
 
-export { type ByteString, fromByteString, hex, isUtf8, toByteString } from './byte-strings.ts';
+export { type ByteString, fromByteString, hex, toByteString, utf8String } from './byte-strings.ts';
 
 /** An ASCII literal as a byte string. Throws on anything else, so that no UTF-16 text slips in. */
 export function ascii(text: string): ByteString {

@@ -8,149 +8,37 @@
  */
 
 import { ByteReader, concatBytes, roundUp } from './bytes.ts';
-import { type ByteString, fromByteString, isUtf8, printable, toByteString } from './encoding.ts';
+import { type ByteString, fromByteString, hex, toByteString, utf8String } from './encoding.ts';
 import { badInput } from './errors.ts';
+import {
+  type ChecksumBytes,
+  MAX_TYPE_LENGTH,
+  offsetSize,
+  parseType,
+  type Type,
+  typeOf,
+  type Value,
+  type ValueOf,
+  type Vardict,
+  type VariantValue,
+} from './gvariant-types.ts';
 
-/** An unopened `v`: the type it names and its serialised bytes. */
-export interface VariantValue {
-  readonly type: string;
-  readonly data: Uint8Array;
-}
+export type { ChecksumBytes, Value, ValueOf, Vardict, VariantValue };
 
-/** `a{sv}`, in the order of the bytes. Duplicate keys are refused, so a lookup has one answer. */
-export type Vardict = ReadonlyMap<ByteString, VariantValue>;
-
-export type Value =
-  | number
-  | bigint
-  | boolean
-  | ByteString
-  | Uint8Array
-  | VariantValue
-  | Vardict
-  | readonly Value[];
-
-interface Basic {
-  y: number;
-  n: number;
-  q: number;
-  i: number;
-  u: number;
-  b: boolean;
-  t: bigint;
-  x: bigint;
-  s: ByteString;
-  v: VariantValue;
-}
-
-/** The TypeScript type of one GVariant type at the head of T, and what follows it. */
-type Head<T extends string> = T extends `ay${infer Rest}`
-  ? [Uint8Array, Rest]
-  : T extends `a{sv}${infer Rest}`
-    ? [Vardict, Rest]
-    : T extends `a${infer Item}`
-      ? Head<Item> extends [infer V, infer Rest]
-        ? [readonly V[], Rest]
-        : never
-      : T extends `(${infer Items}`
-        ? Members<Items, []>
-        : T extends `${infer Code extends keyof Basic}${infer Rest}`
-          ? [Basic[Code], Rest]
-          : never;
-type Members<T extends string, Done extends readonly unknown[]> = T extends `)${infer Rest}`
-  ? [Done, Rest]
-  : Head<T> extends [infer V, infer Rest extends string]
-    ? Members<Rest, readonly [...Done, V]>
-    : never;
-
-/** `(sayay)` gives `readonly [ByteString, Uint8Array, Uint8Array]`. */
-export type ValueOf<T extends string> = Head<T> extends [infer V, ''] ? V : never;
-
-interface Type {
-  /** The type's first character. */
-  readonly code: string;
-  readonly align: number;
-  /** Bytes of a value, 0 when that varies. */
-  readonly size: number;
-  readonly items: readonly Type[];
-  /** Of a tuple: how many of its members have a framing offset. */
-  readonly offsets: number;
-}
-
-const MAX_TYPE_DEPTH = 16;
-const MAX_TYPE_LENGTH = 255;
 /** Values that one decode may make unless the caller allows more; a commit of a real system has some tens. */
 const MAX_VALUES = 16384;
 
-const FIXED_SIZES = 'yb..nqiuhxtd';
-
-function fixedSize(code: string): number {
-  const at = FIXED_SIZES.indexOf(code);
-  if (at < 0) return 0;
-  return at < 4 ? 1 : at < 6 ? 2 : at < 9 ? 4 : 8;
-}
-
-/** Compiles a type string; `what` is named when it is not one complete type. */
-function parseType(text: string, what: string): Type {
-  let at = 0;
-  function fail(): never {
-    throw badInput('gvariant-malformed', `cannot read ${what}: "${printable(text)}" is not a GVariant type`);
-  }
-  function one(depth: number): Type {
-    const code = text.charAt(at++);
-    if (code === '' || depth > MAX_TYPE_DEPTH) fail();
-    const size = code === '.' ? 0 : fixedSize(code);
-    if (size > 0) return { code, align: size, size, items: [], offsets: 0 };
-    if ('sogv'.includes(code)) return { code, align: code === 'v' ? 8 : 1, size: 0, items: [], offsets: 0 };
-    if (code === 'a' || code === 'm') {
-      const item = one(depth + 1);
-      return { code, align: item.align, size: 0, items: [item], offsets: 0 };
-    }
-    if (code !== '(' && code !== '{') fail();
-    const close = code === '(' ? ')' : '}';
-    const items: Type[] = [];
-    while (text.charAt(at) !== close) items.push(one(depth + 1));
-    at++;
-    if (code === '{' && (items.length !== 2 || 'av({m'.includes(items[0]?.code ?? 'a'))) fail();
-    return tuple(code, items);
-  }
-  const type = text.length > MAX_TYPE_LENGTH ? fail() : one(0);
-  if (at !== text.length) fail();
-  return type;
-}
-
-function tuple(code: string, items: readonly Type[]): Type {
-  let align = 1;
-  let size = 0;
-  let varying = 0;
-  for (const item of items) {
-    align = Math.max(align, item.align);
-    size = roundUp(size, item.align) + item.size;
-    if (item.size === 0) varying++;
-  }
-  // The empty tuple takes one byte, so that arrays of it can be counted (specification, 2.4.4).
-  return {
-    code,
-    align,
-    size: varying === 0 ? roundUp(Math.max(size, 1), align) : 0,
-    items,
-    // The last member ends where the offsets begin.
-    offsets: items.at(-1)?.size === 0 ? varying - 1 : varying,
-  };
-}
-
-/** Bytes of one framing offset in a container of `body` bytes and `count` offsets: the smallest that fits. */
-function offsetSize(body: number, count: number): number {
-  return body + count <= 0xff ? 1 : body + 2 * count <= 0xffff ? 2 : 4;
-}
+const CHECKSUM_BYTES = 32;
 
 class Decoder extends ByteReader {
   readonly type: string;
+  readonly checksums: boolean;
   #valuesLeft: number;
 
-  constructor(bytes: Uint8Array, what: string, type: string, maxValues: number) {
+  constructor(bytes: Uint8Array, what: string, type: string, maxValues: number, checksums: boolean) {
     super(bytes, what);
     this.type = type;
+    this.checksums = checksums;
     this.#valuesLeft = maxValues;
   }
 
@@ -184,12 +72,14 @@ class Decoder extends ByteReader {
     for (let i = from; i < to; i++) if (this.bytes[i] !== 0) this.fail('padding is not zero', i);
   }
 
+  /** The caller guarantees that it stands inside. */
   value(type: Type, start: number, end: number): Value {
+    // What there is most of comes first.
+    if (type.isBytes) return this.byteArray(start, end);
+    if (type.code === 's') return this.string(start, end);
     if (type.size > 0 && end - start !== type.size)
       this.fail(`${end - start} bytes for "${type.code}"`, start);
     switch (type.code) {
-      case 's': // what there is most of comes first
-        return this.string(start, end);
       case 'v':
         return this.variant(start, end);
       case 'a':
@@ -224,11 +114,17 @@ class Decoder extends ByteReader {
   }
 
   string(start: number, end: number): ByteString {
-    const text = this.slice(start, Math.max(start, end - 1));
-    if (end === start || this.bytes[end - 1] !== 0 || text.includes(0) || !isUtf8(text)) {
-      this.fail('a string that is not NUL-terminated UTF-8', start);
+    const isTerminated = end > start && this.bytes[end - 1] === 0;
+    const text = isTerminated ? utf8String(this.bytes, start, end - 1) : undefined;
+    if (text === undefined || text.includes('\0')) {
+      return this.fail('a string that is not NUL-terminated UTF-8', start);
     }
-    return toByteString(text);
+    return text;
+  }
+
+  byteArray(start: number, end: number): ChecksumBytes {
+    const isChecksum = this.checksums && end - start === CHECKSUM_BYTES;
+    return isChecksum ? (hex(this.bytes, start, end) as ByteString) : this.bytes.subarray(start, end);
   }
 
   variant(start: number, end: number): VariantValue {
@@ -242,7 +138,6 @@ class Decoder extends ByteReader {
 
   array(type: Type, start: number, end: number): Value {
     const item = type.items[0] as Type;
-    if (item.code === 'y') return this.slice(start, end);
     const out: Value[] = [];
     if (item.size > 0) {
       if ((end - start) % item.size !== 0) this.fail(`${end - start} bytes for an array`, start);
@@ -320,17 +215,19 @@ export function decode<T extends string>(
   what: string,
   maxValues: number = MAX_VALUES,
 ): ValueOf<T> {
-  const decoder = new Decoder(bytes, what, type, maxValues);
+  const decoder = new Decoder(bytes, what, type, maxValues, false);
   return decoder.value(typeOf(type), 0, bytes.length) as ValueOf<T>;
 }
 
-/** Of the types that the program knows, which are few and asked for again and again. */
-const types = new Map<string, Type>();
-
-function typeOf(text: string): Type {
-  const type = types.get(text) ?? parseType(text, 'type');
-  types.set(text, type);
-  return type;
+/** The same of a type in which `ay` is a checksum: of thousands, arrays that are made into text take long. */
+export function decodeChecksums<T extends string>(
+  type: T,
+  bytes: Uint8Array,
+  what: string,
+  maxValues: number = MAX_VALUES,
+): ValueOf<T, ChecksumBytes> {
+  const decoder = new Decoder(bytes, what, type, maxValues, true);
+  return decoder.value(typeOf(type), 0, bytes.length) as ValueOf<T, ChecksumBytes>;
 }
 
 /** The value in `variant` if it is of this very type; `what` names it in the error. */

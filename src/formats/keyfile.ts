@@ -7,7 +7,7 @@
  * Left out: lists, numbers, comments as values, and the special meaning of the key `Encoding`.
  */
 
-import { type ByteString, isUtf8, printable, toByteString } from './encoding.ts';
+import { type ByteString, printable, utf8String } from './encoding.ts';
 import { badInput, type SealrootError } from './errors.ts';
 
 export interface DuplicateKey {
@@ -25,12 +25,13 @@ export interface Keyfile {
 
 /** Throws `keyfile-malformed`; `what` names the file in the message. */
 export function parseKeyfile(bytes: Uint8Array, what: string): Keyfile {
-  if (!isUtf8(bytes)) throw malformed(what, 'not UTF-8');
-  if (bytes.includes(0)) throw malformed(what, 'a NUL byte');
+  const content = utf8String(bytes);
+  if (content === undefined) throw malformed(what, 'not UTF-8');
+  if (content.includes('\0')) throw malformed(what, 'a NUL byte');
   const groups = new Map<ByteString, Map<ByteString, ByteString>>();
   const duplicates: DuplicateKey[] = [];
   let group: ByteString | undefined;
-  const lines = toByteString(bytes).split('\n');
+  const lines = content.split('\n');
   for (let i = 0; i < lines.length; i++) {
     const text = parseableLine(lines[i] ?? '');
     const line = i + 1;

@@ -8,7 +8,7 @@
 import { ByteReader } from './bytes.ts';
 import { type ByteString, hex, printable, toByteString } from './encoding.ts';
 import { badInput } from './errors.ts';
-import { decode } from './gvariant.ts';
+import { decode, decodeChecksums } from './gvariant.ts';
 import { checksum, swapped } from './ostree-objects.ts';
 import { isValidName, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
 
@@ -41,7 +41,7 @@ export interface ArchiveHeader extends Ownership {
 
 /** Throws `gvariant-malformed`, `dirtree-malformed`; names are valid file names and unique. */
 export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
-  const [fileList, directoryList] = decode('(a(say)a(sayay))', bytes, what, UNLIMITED);
+  const [fileList, directoryList] = decodeChecksums('(a(say)a(sayay))', bytes, what, UNLIMITED);
   const files = new Map<ByteString, string>();
   const directories = new Map<ByteString, { tree: string; meta: string }>();
   function requireNew(name: ByteString): void {

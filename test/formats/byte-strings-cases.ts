@@ -5,9 +5,9 @@ import {
   fromByteString,
   hex,
   isPlain,
-  isUtf8,
   putBytes,
   toByteString,
+  utf8String,
 } from '../../src/formats/byte-strings.ts';
 import { ByteReader } from '../../src/formats/bytes.ts';
 
@@ -52,14 +52,20 @@ function judged(bytes: Uint8Array, whole: Uint8Array): string {
   const out = new Uint8Array(whole.length);
   putBytes(out, 5, text);
   const sums = [back, out, whole].map(checksum).join(' ');
-  return `${hex(bytes)} ${text.length} ${codesOf(text)} ${sums} ${isUtf8(bytes)} ${isPlain(text)}`;
+  const all = `${hex(bytes)} ${text.length} ${codesOf(text)} ${codesOf(utf8String(bytes))}`;
+  // Of a part, too.
+  const [from, to] = [Math.min(1, bytes.length), bytes.length - (bytes.length % 3)];
+  const [start, end] = [Math.min(from, to), to];
+  const part = `${hex(bytes, start, end)} ${codesOf(toByteString(bytes, start, end))}`;
+  return `${all} ${sums} ${isPlain(text)} ${part} ${codesOf(utf8String(bytes, start, end))}`;
 }
 
 function checksum(bytes: Uint8Array): number {
   return bytes.reduce((sum, byte) => (Math.imul(sum, 31) + byte) | 0, bytes.length);
 }
 
-function codesOf(text: ByteString): number {
+function codesOf(text: ByteString | undefined): number | string {
+  if (text === undefined) return 'none';
   let sum = 0;
   for (let i = 0; i < text.length; i++) sum = (Math.imul(sum, 31) + text.charCodeAt(i)) | 0;
   return sum;
@@ -76,7 +82,10 @@ export const FORBIDDEN: Readonly<Record<string, () => unknown>> = {
   'a place before the start': () => putBytes(new Uint8Array(3), -1, 'x' as ByteString),
   'the end of a view, not of its buffer': () =>
     putBytes(new Uint8Array(9).subarray(0, 2), 1, 'xy' as ByteString),
+  'bytes behind the end': () => toByteString(new Uint8Array(9).subarray(0, 2), 1, 3),
+  'bytes before the start': () => hex(new Uint8Array(9).subarray(2), -1, 1),
+  'an end before the start': () => utf8String(new Uint8Array(3), 2, 1),
   'what is no array': () => hex('00' as unknown as Uint8Array),
   'bytes that are numbers': () => toByteString([1, 2] as unknown as Uint8Array),
-  'a view of other things': () => isUtf8(new ByteReader(new Uint8Array(1), '') as unknown as Uint8Array),
+  'a view of other things': () => utf8String(new ByteReader(new Uint8Array(1), '') as unknown as Uint8Array),
 };

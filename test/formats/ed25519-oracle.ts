@@ -61,7 +61,7 @@ export const unreducedEncodings = Array.from({ length: 19 }, (_, more) => P + Bi
   bytes32(y + SIGN_BIT),
 ]);
 
-const smallOrder = new Set(smallOrderEncodings.map(hex));
+const smallOrder = new Set(smallOrderEncodings.map((bytes) => hex(bytes)));
 
 /** A key under which a signature proves nothing, or one that has another spelling: the only ones we may refuse alone. */
 export function isSmallOrNonCanonical(publicKey: Uint8Array): boolean {

@@ -49,7 +49,7 @@ export class BackingXattrs {
       // Without a digest overlayfs has nothing to verify.
       if (digest === undefined) inode.metacopy = this.#pool.use(this.#noDigest, overlay.EMPTY);
       else digests.add(firstBits(digest), i);
-      if (payload) payloads.add(sampledHash(payload), i);
+      if (payload) payloads.add(pathHash(payload), i);
     }
     for (const i of digests.repeated()) {
       const inode = files[i] as Inode;
@@ -188,7 +188,13 @@ function firstBits(digest: Uint8Array): number {
   );
 }
 
-/** Of some eight characters: of the name of an object those are as good as random. */
+/** Of the name of an object, which ends in hex digits and ".file", eight digits are as good as random. */
+function pathHash(path: ByteString): number {
+  const digits = Number(`0x${path.slice(-13, -5)}`);
+  return digits >= 0 ? digits >>> (32 - HASH_BITS) : sampledHash(path);
+}
+
+/** Of some eight characters. */
 function sampledHash(text: ByteString): number {
   const step = (text.length >> 3) | 1;
   let hash = text.length;

@@ -205,9 +205,9 @@ export function joinXattrName(index: number, suffix: ByteString): ByteString | u
   return undefined;
 }
 
-/** The bit that this name clears in an inode's name filter. */
+/** The bit, of 32 with a sign, that this name clears in an inode's name filter. */
 export function xattrFilterBit(name: XattrName): number {
-  return (1 << (xxh32(name.suffix, XATTR_FILTER_SEED + name.index) & 31)) >>> 0;
+  return 1 << (xxh32(name.suffix, XATTR_FILTER_SEED + name.index) & 31);
 }
 
 const PRIME1 = 0x9e3779b1 | 0;

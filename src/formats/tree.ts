@@ -69,7 +69,7 @@ export function newNode(head: NodeHead): TreeNode {
 
 /** The same, without another object for what most have: one name and the time 0. */
 export function ownedNode(
-  { mode, uid, gid, xattrs }: Pick<TreeNode, 'mode' | 'uid' | 'gid' | 'xattrs'>,
+  owner: Pick<TreeNode, 'mode' | 'uid' | 'gid' | 'xattrs'>,
   size: number,
   rdev = 0,
   nlink = 1,
@@ -77,9 +77,9 @@ export function ownedNode(
   mtimeNsec = 0,
 ): TreeNode {
   return {
-    mode,
-    uid,
-    gid,
+    mode: owner.mode,
+    uid: owner.uid,
+    gid: owner.gid,
     rdev,
     nlink,
     size,
@@ -88,7 +88,7 @@ export function ownedNode(
     payload: undefined,
     content: undefined,
     digest: undefined,
-    xattrs,
+    xattrs: owner.xattrs,
     children: undefined,
     hardlink: undefined,
     index: undefined,

@@ -4,6 +4,7 @@
  */
 
 /// <reference path="./runtime/sys.d.ts" />
+import { wholeNumber } from '../src/formats/bytes.ts';
 import { type ByteString, toByteString } from '../src/formats/encoding.ts';
 import { AT_EMPTY_PATH, STATX_BASIC_STATS } from '../src/formats/linux.ts';
 import type { OstreeFile } from '../src/formats/ostree-tree.ts';
@@ -72,7 +73,7 @@ export function inodeOf(fd: Descriptor, name: string): Inode {
     type: mode & S_IFMT,
     uid: statusView.getUint32(20, true),
     gid: statusView.getUint32(24, true),
-    size: statusView.getUint32(40, true) + statusView.getUint32(44, true) * 2 ** 32,
+    size: wholeNumber(statusView.getUint32(40, true), statusView.getUint32(44, true)),
   };
 }
 
@@ -114,7 +115,7 @@ const ELOOP = 40;
 export function usualFile(directory: Descriptor, checksum: string): OstreeFile | 'link' | undefined {
   const result = sys.inspectObject(directory, checksum, record);
   if (result !== 0) return result === -ELOOP ? 'link' : undefined;
-  const size = word(3) + word(4) * 2 ** 32;
+  const size = wholeNumber(word(3), word(4));
   const xattrBytes = word(5);
   return {
     mode: word(0),

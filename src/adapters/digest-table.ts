@@ -3,12 +3,13 @@
  * target, each different one once; the SHA-256 of all before. What has another version, is cut or damaged is no table.
  */
 
+import { wholeNumber } from '../formats/bytes.ts';
 import type { ByteString } from '../formats/encoding.ts';
 import { nodeHasher } from './hasher.ts';
 import { STAMP_BYTES } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
 
-const MAGIC = Buffer.from('sealroot digests\x01\0\0\0', 'latin1');
+const MAGIC = Buffer.from('sealroot digests\x02\0\0\0', 'latin1');
 /** The number of entries follows the magic. */
 const HEAD_BYTES = MAGIC.length + 4;
 const TRAILER_BYTES = 32;
@@ -117,7 +118,10 @@ export class DigestTable {
       mode: this.#bytes.readUInt32LE(at + ENTRY.MODE),
       uid: this.#bytes.readUInt32LE(at + ENTRY.UID),
       gid: this.#bytes.readUInt32LE(at + ENTRY.GID),
-      size: this.#bytes.readDoubleLE(at + ENTRY.SIZE),
+      size: wholeNumber(
+        this.#bytes.readUInt32LE(at + ENTRY.SIZE),
+        this.#bytes.readUInt32LE(at + ENTRY.SIZE + 4),
+      ),
       xattrs: this.#xattrs(part),
       ...(flags & FLAGS.TARGET && { target: this.#target(part, partEnd) }),
       ...(flags & FLAGS.DIGEST && { digest: this.#bytes.subarray(digest, digest + DIGEST_BYTES) }),
@@ -227,7 +231,7 @@ function encodeEntry({ checksum, stamp, file }: AddedEntry, run: number, parts: 
   entry.writeUInt32LE(file.mode, ENTRY.MODE);
   entry.writeUInt32LE(file.uid, ENTRY.UID);
   entry.writeUInt32LE(file.gid, ENTRY.GID);
-  entry.writeDoubleLE(file.size, ENTRY.SIZE);
+  entry.writeBigUInt64LE(BigInt(file.size), ENTRY.SIZE);
   const flags =
     (file.digest === undefined ? 0 : FLAGS.DIGEST) | (file.target === undefined ? 0 : FLAGS.TARGET);
   entry.writeUInt32LE(flags, ENTRY.FLAGS);

@@ -8,9 +8,10 @@
  */
 
 import { existsSync } from 'node:fs';
+import { endianness } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { roundUp } from '../formats/bytes.ts';
-import type { ByteString } from '../formats/encoding.ts';
+import { type ByteString, putBytes, toByteString } from '../formats/byte-strings.ts';
+import { roundUp, wholeNumber } from '../formats/bytes.ts';
 import { merkleTreeBytes, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
 import { STAMP_BYTES } from './inode-status.ts';
 import { type Library, loadLibrary, type Pointer } from './libc.ts';
@@ -52,6 +53,9 @@ const STAMPING = { NONE: 0, TAKE: 1, COMPARE: 2 } as const;
 const TREE_UNIT = 32;
 /** A root hash has the room of the longest one. */
 const TREE_HEAD_BYTES = 64;
+
+/** Of a number of 64 bits. */
+const [LOW_WORD, HIGH_WORD] = endianness() === 'LE' ? [0, 4] : [4, 0];
 
 const JOBS_PER_WAKE = 16;
 
@@ -144,10 +148,9 @@ export class FileRing {
   readonly #handle: Pointer;
   readonly #words: Int32Array;
   readonly #shorts: Uint16Array;
-  readonly #longs: BigUint64Array;
-  readonly #bytes: Buffer;
-  /** The same: what is copied from a Buffer is a Buffer, which takes longer to make. */
-  readonly #plain: Uint8Array;
+  /** No Buffer: what is copied from one is one, which takes longer to make. */
+  readonly #bytes: Uint8Array;
+  #published = 0;
 
   /** undefined where there is no library, or it cannot work here. */
   static open(options: FileRingOptions, library = LIBRARY): FileRing | undefined {
@@ -176,9 +179,7 @@ export class FileRing {
     this.#handle = handle;
     this.#words = new Int32Array(memory, 0, (SLOTS_AT + slots * SLOT.BYTES) / 4);
     this.#shorts = new Uint16Array(memory, 0, this.#words.length * 2);
-    this.#longs = new BigUint64Array(memory, 0, this.#words.length / 2);
-    this.#bytes = Buffer.from(memory);
-    this.#plain = new Uint8Array(memory);
+    this.#bytes = new Uint8Array(memory);
   }
 
   /** Room for the tree of a file of this size. */
@@ -193,13 +194,15 @@ export class FileRing {
 
   /** Returns the job's number. Its slot must be free: at most `slots` jobs are published and not yet taken by `result`. */
   publish(name: ByteString, stamp?: ObjectStamp): number {
-    const job = Atomics.load(this.#words, HEAD.PUBLISHED);
+    const job = this.#published++;
     const slot = this.#slot(job);
-    this.#bytes.write(name, slot + this.#jobAt, 'latin1');
-    this.#bytes[slot + this.#jobAt + name.length] = 0;
+    const at = slot + this.#jobAt;
+    putBytes(this.#bytes, at, name);
+    this.#bytes[at + name.length] = 0;
     this.#shorts[(slot + SLOT.STAMPING) / 2] = stampingOf(stamp);
-    if (stamp instanceof Uint8Array) this.#plain.set(stamp, slot + SLOT.STAMP);
-    Atomics.store(this.#words, slot / 4, STATES.PENDING);
+    if (stamp instanceof Uint8Array) this.#bytes.set(stamp, slot + SLOT.STAMP);
+    this.#words[slot / 4] = STATES.PENDING;
+    // Nobody looks at the slot before.
     Atomics.store(this.#words, HEAD.PUBLISHED, job + 1);
     // To wake a thread takes as long as a small file; `finish` wakes them for the last ones.
     if (job % JOBS_PER_WAKE === 0 && Atomics.load(this.#words, HEAD.IDLE) > 0) {
@@ -231,7 +234,7 @@ export class FileRing {
       mode: this.#word(slot + SLOT.MODE),
       uid: this.#word(slot + SLOT.UID),
       gid: this.#word(slot + SLOT.GID),
-      size: Number(this.#longs[(slot + SLOT.SIZE) / 8]),
+      size: wholeNumber(this.#word(slot + SLOT.SIZE + LOW_WORD), this.#word(slot + SLOT.SIZE + HIGH_WORD)),
       attributes: this.#text(slot + SLOT.VARIABLE, attributesBytes),
       target: flags & FLAGS.TARGET ? this.#text(target, this.#short(slot + SLOT.TARGET_BYTES)) : undefined,
       digest: digestBytes > 0 ? this.#copy(slot + SLOT.DIGEST, digestBytes) : undefined,
@@ -259,11 +262,11 @@ export class FileRing {
   }
 
   #text(start: number, length: number): ByteString {
-    return this.#bytes.toString('latin1', start, start + length) as ByteString;
+    return toByteString(this.#bytes, start, start + length);
   }
 
   #copy(start: number, length: number): Uint8Array {
-    return this.#plain.slice(start, start + length);
+    return this.#bytes.slice(start, start + length);
   }
 
   /** Not copied: the memory of trees is never used twice. */

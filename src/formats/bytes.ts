@@ -119,6 +119,14 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
+/**
+ * The number of two words of 32 bits, exact up to 2^53. Most are small integers, which engines keep as such, but not the
+ * sum of a product: tens of thousands of those are an object each, and slow whatever reads them.
+ */
+export function wholeNumber(low: number, high: number): number {
+  return high === 0 ? low : high * 2 ** 32 + low;
+}
+
 /** The next multiple of `step`, a power of two, that is not below `value`; exact up to 2^53. */
 export function roundUp(value: number, step: number): number {
   return value + (-value & (step - 1));

@@ -63,7 +63,7 @@ function parseU32(line: Line, field = '', what: string): number {
 
 function parseMode(line: Line, field: string): number {
   const plain = plainNumber(field, 0, field.length, 8);
-  const mode = plain >= 0 ? plain % 2 ** 32 : Number(BigInt.asUintN(32, parseU64(line, field, 'mode', true)));
+  const mode = plain >= 0 ? plain >>> 0 : Number(BigInt.asUintN(32, parseU64(line, field, 'mode', true)));
   if (direntType(mode) === 0) {
     throw malformed(line, 'mode', `"${printable(field)}" has no known file type`);
   }

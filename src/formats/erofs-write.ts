@@ -209,7 +209,7 @@ function writeInode(words: Int32Array, view: DataView, inode: Inode, block: numb
     return at + COMPACT_WORDS;
   }
   words[at + MODE_WORD] = mode & MAX_U16;
-  words[at + SIZE_WORD + 1] = size / 2 ** 32;
+  if (size > MAX_U32) words[at + SIZE_WORD + 1] = size / 2 ** 32;
   words[at + UID_WORD] = node.uid;
   words[at + GID_WORD] = node.gid;
   view.setBigInt64(inode.offset + layout.EXTENDED.MTIME, node.mtimeSec, true);
@@ -281,7 +281,7 @@ function writeDirents(
     const { name, inode } = entries[i] as Dirent;
     const nid = inode.offset / SLOT_SIZE;
     words[at] = nid;
-    words[at + 1] = nid / 2 ** 32;
+    if (nid > MAX_U32) words[at + 1] = nid / 2 ** 32;
     words[at + 2] = nameOffset | (layout.direntType(inode.mode) << 16);
     putBytes(out, start + nameOffset, name);
     nameOffset += name.length;

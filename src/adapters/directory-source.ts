@@ -8,6 +8,7 @@ import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } f
 import { ascii, type ByteString, hex, printable } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import {
+  NO_XATTRS,
   newNode,
   S_IFBLK,
   S_IFCHR,
@@ -38,6 +39,8 @@ export interface ScanOptions {
 /** A regular file that is not empty; its node lacks content or digest until `readContent`. */
 export interface SourceFile {
   readonly path: ByteString;
+  /** What a reader has to know: the stamp of the inode, and the path. */
+  readonly job: ByteString;
   readonly node: TreeNode;
   readonly status: InodeStatus;
 }
@@ -110,7 +113,7 @@ function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
   const node = sourceNode(scan, path, status);
   if (scan.options.hardlinks) scan.known.set(identityOf(status), node);
   if (type === S_IFDIR) node.children = scanChildren(scan, path);
-  else if (type === S_IFREG && status.size > 0) addFile(scan, { path, node, status });
+  else if (type === S_IFREG && status.size > 0) addFile(scan, path, node, status);
   else if (type === S_IFLNK) {
     node.payload = reading(path, () => readlinkSync(pathBuffer(path), 'latin1')) as ByteString;
     node.size = node.payload.length;
@@ -118,9 +121,10 @@ function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
   return node;
 }
 
-function addFile({ files, announce }: Scan, file: SourceFile): void {
-  files.push(file);
-  announce(fileJob(file));
+function addFile({ files, announce }: Scan, path: ByteString, node: TreeNode, status: InodeStatus): void {
+  const job = (status.stamp + path) as ByteString;
+  files.push({ path, job, node, status });
+  announce(job);
 }
 
 function sourceNode({ options }: Scan, path: ByteString, status: InodeStatus): TreeNode {
@@ -141,9 +145,11 @@ function sourceNode({ options }: Scan, path: ByteString, status: InodeStatus): T
 const USER_PREFIX = ascii('user.');
 
 function readXattrs(path: ByteString, which: ScanOptions['xattrs']): TreeNode['xattrs'] {
+  if (which === 'none') return NO_XATTRS;
+  const names = reading(path, () => listXattrs(path));
+  if (names.length === 0) return NO_XATTRS;
   const xattrs = new Map<ByteString, Uint8Array>();
-  if (which === 'none') return xattrs;
-  for (const name of reading(path, () => listXattrs(path))) {
+  for (const name of names) {
     if (which === 'user' && !name.startsWith(USER_PREFIX)) continue;
     const value = reading(path, () => getXattr(path, name));
     if (value === undefined) throw new SourceError(path, 'ENODATA'); // it was there a moment ago
@@ -169,17 +175,12 @@ function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
 /** Gives the file's node its content, or digest and path of its object; `readJob` is the function of that name, or as good. */
 export function readContent(file: SourceFile, readJob: (job: ByteString) => Uint8Array): void {
   const { node } = file;
-  const read = readJob(fileJob(file));
+  const read = readJob(file.job);
   if (node.size <= MAX_INLINE_BYTES) node.content = read;
   else {
     node.digest = read;
     node.payload = objectPath(read);
   }
-}
-
-/** What a reader has to know of a file: the stamp of its inode, and its path. */
-export function fileJob({ path, status }: SourceFile): ByteString {
-  return (status.stamp + path) as ByteString;
 }
 
 /** The content of a small file, the digest of another. Throws when the inode is not, or is no more, that of the stamp. */
@@ -196,7 +197,7 @@ export function readJob(job: ByteString, computer: VerityComputer): Uint8Array {
 /** The name of an object in a composefs object store, below its folder. */
 function objectPath(digest: Uint8Array): ByteString {
   const text = hex(digest);
-  return ascii(`${text.slice(0, 2)}/${text.slice(2)}`);
+  return `${text.slice(0, 2)}/${text.slice(2)}` as ByteString;
 }
 
 /** Runs `use` on a file whose inode has, before and after, that stamp: nobody has written to it since. */

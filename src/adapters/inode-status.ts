@@ -3,10 +3,11 @@
  * same on every architecture (linux/stat.h).
  */
 
-import type { ByteString } from '../formats/encoding.ts';
+import { wholeNumber } from '../formats/bytes.ts';
+import { type ByteString, toByteString } from '../formats/encoding.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../formats/linux.ts';
 import { libcFunction } from './libc.ts';
-import { check, cString } from './syscalls.ts';
+import { check, cString, pathArgument } from './syscalls.ts';
 
 const statx = libcFunction(
   'int statx(int dirfd, const void *path, int flags, unsigned int mask, _Out_ void *status)',
@@ -38,7 +39,7 @@ export function inodeStatus(place: ByteString | number, name: string): InodeStat
   const result =
     typeof place === 'number'
       ? statx(place, cString('' as ByteString), AT_EMPTY_PATH, STATX_BASIC_STATS, buffer)
-      : statx(AT_FDCWD, cString(place), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
+      : statx(AT_FDCWD, pathArgument(place), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
   check(result, `read the status of ${name}`);
   const major = buffer.readUInt32LE(0x80);
   const minor = buffer.readUInt32LE(0x84);
@@ -47,7 +48,7 @@ export function inodeStatus(place: ByteString | number, name: string): InodeStat
     uid: buffer.readUInt32LE(0x14),
     gid: buffer.readUInt32LE(0x18),
     mode: buffer.readUInt16LE(0x1c),
-    size: buffer.readUInt32LE(0x28) + buffer.readUInt32LE(0x2c) * 2 ** 32,
+    size: wholeNumber(buffer.readUInt32LE(0x28), buffer.readUInt32LE(0x2c)),
     mtimeSec: buffer.readBigInt64LE(0x70),
     mtimeNsec: buffer.readUInt32LE(0x78),
     rdev: ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0,
@@ -66,12 +67,17 @@ export const STAMP_BYTES = 48;
 const stamp = Buffer.alloc(STAMP_BYTES);
 const CTIME = 36;
 
+/** The parts of struct statx that a stamp is made of, and where each goes in it. */
+const STAMP_PARTS = [
+  { part: buffer.subarray(0x88, 0x90), at: 0 }, // device
+  { part: buffer.subarray(0x20, 0x30), at: 8 }, // inode number, size
+  { part: buffer.subarray(0x70, 0x7c), at: 24 }, // mtime: s64 seconds, u32 nanoseconds
+  { part: buffer.subarray(0x60, 0x6c), at: CTIME },
+];
+
 function stampText(): ByteString {
-  buffer.copy(stamp, 0, 0x88, 0x90); // device
-  buffer.copy(stamp, 8, 0x20, 0x30); // inode number, size
-  buffer.copy(stamp, 24, 0x70, 0x7c); // mtime: s64 seconds, u32 nanoseconds
-  buffer.copy(stamp, CTIME, 0x60, 0x6c);
-  return stamp.toString('latin1') as ByteString;
+  for (const { part, at } of STAMP_PARTS) stamp.set(part, at);
+  return toByteString(stamp);
 }
 
 /** The ctime in a stamp, in milliseconds since 1970. */

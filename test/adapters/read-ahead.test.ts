@@ -19,7 +19,7 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fileJob, readJob, scanDirectory } from '../../src/adapters/directory-source.ts';
+import { readJob, scanDirectory } from '../../src/adapters/directory-source.ts';
 import { FileRing, type ObjectStamp } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { inodeStatus } from '../../src/adapters/inode-status.ts';
@@ -226,6 +226,26 @@ function compareAll({ ahead, reads, direct }: Rig): string[] {
 }
 
 describe('ReadAhead', () => {
+  it.each([
+    2 ** 31,
+    2 ** 32 - 1,
+    2 ** 32,
+    5 * 2 ** 32 + 7,
+  ])('tells the size of a file of %d bytes', (size) => {
+    const { ahead, reads } = rig({ mode: 'bare-user-only', digests: 'none' });
+    const checksum = ascii(size.toString(16).padStart(64, '0'));
+    const file = objectPath('bare-user-only', checksum);
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, '');
+    truncateSync(file, size);
+    ahead.announce(checksum);
+    expect(ahead.file(checksum).size).toBe(size);
+    expect(reads).toEqual([]);
+    expect(inodeStatus(pathBytes(file), file).size).toBe(size);
+    rmSync(file);
+    ahead.close();
+  });
+
   it.each(MODES)('reads objects of mode %s as the store itself does, threads or none', (mode) => {
     for (const threads of [0, 1, 3]) {
       expect(compareAll(rig({ mode, threads })), String(threads)).toEqual(unfit.get(mode));
@@ -506,7 +526,7 @@ describe('files with a stamp', () => {
     for (const file of files) {
       const { size } = file.node;
       const digest = () => verityDigest(content(size), nodeHasher, { algorithm, blockSize: 4096 });
-      expect(hex(ahead.file(fileJob(file)))).toBe(hex(size > 64 ? digest() : content(size)));
+      expect(hex(ahead.file(file.job))).toBe(hex(size > 64 ? digest() : content(size)));
     }
     ahead.close();
     expect(reads).toEqual([]);
@@ -518,7 +538,7 @@ describe('files with a stamp', () => {
     const { ahead } = stamped('sha256', new VerityComputer());
     const { files } = scanDirectory(pathBytes(tree), OPTIONS);
     appendFileSync(path.join(tree, 'file'), 'x');
-    const job = fileJob(files[0] as (typeof files)[number]);
+    const { job } = files[0] as (typeof files)[number];
     ahead.announce(job);
     expect(() => ahead.file(job)).toThrow(SealrootError);
     ahead.close();

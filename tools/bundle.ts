@@ -55,6 +55,31 @@ export const nativeByteStrings: Plugin = {
   },
 };
 
+/**
+ * Modules of Node.js that bring streams and sockets with them: loading them costs half as much time as the start of
+ * Node.js, and most calls need none of them, or one.
+ */
+const LATE_MODULES = ['child_process', 'crypto', 'tty', 'zlib'];
+
+/** They are loaded when something of them is asked for, whoever imports them. */
+const loadedLate: Plugin = {
+  name: 'loaded-late',
+  setup(bundler) {
+    bundler.onResolve({ filter: new RegExp(`^node:(${LATE_MODULES.join('|')})$`) }, ({ path }) => ({
+      path,
+      namespace: 'late',
+    }));
+    bundler.onLoad({ filter: /./, namespace: 'late' }, ({ path }) => ({
+      contents: `
+        let loaded;
+        for (const name of ${JSON.stringify(Object.keys(process.getBuiltinModule(path) ?? {}))}) {
+          const get = () => (loaded ??= process.getBuiltinModule('${path}'))[name];
+          Object.defineProperty(exports, name, { enumerable: true, get });
+        }`,
+    }));
+  },
+};
+
 /** The place of the running file, which CommonJS calls otherwise. */
 const BANNER = `const sealrootUrl = require('node:url').pathToFileURL(__filename).href;`;
 
@@ -78,7 +103,7 @@ export async function bundleProgram(folder: string): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     external: ['node-gtk', 'koffi'],
-    plugins: [programsStayApart, nativeByteStrings],
+    plugins: [programsStayApart, nativeByteStrings, loadedLate],
     // By require(): importing CommonJS starts a parser for its exports, which takes longer than everything else.
     supported: { 'dynamic-import': false },
     define: { 'import.meta.url': 'sealrootUrl' },

@@ -3,6 +3,7 @@
  * written under another name, synced, made a verity file where the file system can do that, and then renamed.
  */
 
+import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -19,7 +20,6 @@ import { type ByteString, printable } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import { algorithmOfDigest, type VerityAlgorithm } from '../formats/fsverity.ts';
 import { S_IFMT, S_IFREG } from '../formats/tree.ts';
-import { nodeCrypto } from './builtins.ts';
 import { pathBuffer, reading, type SourceFile, withUnchanged } from './directory-source.ts';
 import { errnoOf } from './error-text.ts';
 import { inodeStatus } from './inode-status.ts';
@@ -39,7 +39,7 @@ function addObject(store: ByteString, file: SourceFile): void {
   const object = `${store}/${payload}` as ByteString;
   if (isWhole(object, file.node.size)) return;
   makeFolder(object.slice(0, object.lastIndexOf('/')) as ByteString);
-  const temporary = `${store}/.tmp${nodeCrypto().randomBytes(6).toString('hex')}` as ByteString;
+  const temporary = `${store}/.tmp${randomBytes(6).toString('hex')}` as ByteString;
   try {
     copyContent(file, temporary);
     reading(temporary, () => seal(temporary, digest));

@@ -72,7 +72,7 @@ export class DigestTable {
     this.#bytes = bytes;
     this.count = count;
     this.#partsAt = HEAD_BYTES + count * ENTRY.BYTES;
-    this.#buckets = new Uint32Array(BUCKETS + 1);
+    this.#buckets = new Uint32Array(count === 0 ? 0 : BUCKETS + 1);
     let lastRun = 0;
     for (let index = 0, at = HEAD_BYTES; index < count; index++, at += ENTRY.BYTES) {
       const bucket = bytes.readUInt16BE(at) + 1;
@@ -80,7 +80,7 @@ export class DigestTable {
       lastRun = Math.max(lastRun, bytes.readUInt32LE(at + ENTRY.RUN));
     }
     // An empty bucket ends where the one before it does.
-    for (let bucket = 1; bucket <= BUCKETS; bucket++) {
+    for (let bucket = 1; bucket < this.#buckets.length; bucket++) {
       this.#buckets[bucket] = Math.max(this.#buckets[bucket] as number, this.#buckets[bucket - 1] as number);
     }
     this.lastRun = lastRun;
@@ -90,7 +90,7 @@ export class DigestTable {
   find(checksum: string): number | undefined {
     this.#scratch.write(checksum, 'hex');
     const bucket = this.#scratch.readUInt16BE(0);
-    const end = this.#buckets[bucket + 1] as number;
+    const end = this.#buckets[bucket + 1] ?? 0;
     for (let index = this.#buckets[bucket] as number; index < end; index++) {
       if (this.#compare(this.#scratch, index) === 0) return index;
     }

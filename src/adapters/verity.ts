@@ -3,6 +3,7 @@
  * compute what the kernel would measure without its help.
  */
 
+import { hash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { concatBytes, roundUp } from '../formats/bytes.ts';
 import { hex } from '../formats/encoding.ts';
@@ -16,7 +17,6 @@ import {
   verityDescriptor,
 } from '../formats/fsverity.ts';
 import { FS_IOC_MEASURE_VERITY } from '../formats/linux.ts';
-import { nodeCrypto } from './builtins.ts';
 import { ioctl, SystemCallError } from './syscalls.ts';
 
 const FS_IOC_ENABLE_VERITY = 0x40806685;
@@ -225,12 +225,12 @@ export class VerityComputer {
 
   /** Text output is the cheapest way out of OpenSSL: no Buffer is made. */
   #hashInto(block: Uint8Array, level: Buffer, index: number): void {
-    const text = nodeCrypto().hash(this.#parameters.algorithm, block, 'binary');
+    const text = hash(this.#parameters.algorithm, block, 'binary');
     level.write(text, index * this.#digestBytes, this.#digestBytes, 'latin1');
   }
 
   #descriptorDigest(size: number): Uint8Array {
     const descriptor = verityDescriptor(size, this.#rootHash, this.#parameters);
-    return nodeCrypto().hash(this.#parameters.algorithm, descriptor, 'buffer');
+    return hash(this.#parameters.algorithm, descriptor, 'buffer');
   }
 }

@@ -2,7 +2,7 @@
 
 import { closeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { isTerminal } from '../adapters/builtins.ts';
+import { isatty } from 'node:tty';
 import { fillDigestStore } from '../adapters/digest-store.ts';
 import {
   type DirectorySource,
@@ -166,7 +166,7 @@ function operands(
 
 function destination(call: Call, image: ByteString): OutputFile {
   if (image === '-') {
-    if (isTerminal(1)) call.fail('stdout is a tty.  Refusing to use it');
+    if (isatty(1)) call.fail('stdout is a tty.  Refusing to use it');
     return (bytes) => call.out(bytes);
   }
   return withReason(

@@ -123,8 +123,9 @@ export class DigestTable {
         this.#bytes.readUInt32LE(at + ENTRY.SIZE + 4),
       ),
       xattrs: this.#xattrs(part),
-      ...(flags & FLAGS.TARGET && { target: this.#target(part, partEnd) }),
-      ...(flags & FLAGS.DIGEST && { digest: this.#bytes.subarray(digest, digest + DIGEST_BYTES) }),
+      target: flags & FLAGS.TARGET ? this.#target(part, partEnd) : undefined,
+      digest: flags & FLAGS.DIGEST ? this.#bytes.subarray(digest, digest + DIGEST_BYTES) : undefined,
+      tree: undefined,
     };
   }
 

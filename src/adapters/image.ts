@@ -46,22 +46,18 @@ export function buildImage(store: ObjectStore, checksum: string, options: BuildO
 }
 
 function observed(store: ObjectStore, { onProgress, onFile }: BuildOptions): ObjectSource {
-  const announced = new Set<string>();
   let files = 0;
   let bytes = 0;
   return {
     dirTree: (checksum) => store.dirTree(checksum),
     dirMeta: (checksum) => store.dirMeta(checksum),
-    announce: (checksum) => {
-      if (onProgress !== undefined) announced.add(checksum);
-      store.announce(checksum);
-    },
+    announce: (checksum) => store.announce(checksum),
     file: (checksum) => {
       const file = store.file(checksum);
       onFile?.(checksum, file);
       files++;
       bytes += file.size;
-      onProgress?.({ files, bytes, of: announced.size });
+      onProgress?.({ files, bytes, of: store.announced });
       return file;
     },
   };

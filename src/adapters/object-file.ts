@@ -87,17 +87,18 @@ export class ObjectFileReader {
   }
 
   /** What `read` would return of an object that a FileRing has read. */
-  fromRing({ size, target, digest, tree, ...inode }: ReadFile, file: string): StoredFile {
+  fromRing(read: ReadFile, file: string): StoredFile {
+    const { target, digest, tree } = read;
     if (this.#options.mode === 'archive') {
-      const { contentOffset: _, ...header } = parseArchiveHeader(fromByteString(inode.attributes), file);
+      const { contentOffset: _, ...header } = parseArchiveHeader(fromByteString(read.attributes), file);
       return { ...header, digest, tree };
     }
-    const { mode, uid, gid, xattrs } = this.#ownerFromRing(inode, file);
-    return { mode, uid, gid, xattrs, size: target === undefined ? size : 0, target, digest, tree };
+    const { mode, uid, gid, xattrs } = this.#ownerFromRing(read, file);
+    const size = target === undefined ? read.size : 0;
+    return { mode, uid, gid, size, xattrs, target, digest, tree };
   }
 
-  #ownerFromRing(inode: Pick<ReadFile, 'mode' | 'uid' | 'gid' | 'attributes'>, file: string): Ownership {
-    const { mode, uid, gid, attributes } = inode;
+  #ownerFromRing({ mode, uid, gid, attributes }: ReadFile, file: string): Ownership {
     switch (this.#options.mode) {
       case 'bare-user': {
         let owner = this.#owners.get(attributes);

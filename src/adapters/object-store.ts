@@ -53,6 +53,8 @@ export interface ObjectStore extends ObjectSource {
   commitMeta(checksum: string): Uint8Array | undefined;
   file(checksum: string): StoredFile;
   announce(checksum: string): void;
+  /** How many different files were announced since the last release. */
+  readonly announced: number;
   /** Ends the threads that read announced files; what they have read is forgotten. */
   release(): void;
   /** Bytes of a regular file's content, of a link what is stored as content: much sooner than `file`, which says more. */
@@ -195,6 +197,10 @@ class Store implements ObjectStore {
     const stamp = cache && (cache.stampOf(checksum) ?? 'take');
     this.#readAhead ??= this.#startReadAhead();
     this.#readAhead.announce(checksum as ByteString, stamp);
+  }
+
+  get announced(): number {
+    return this.#readAhead?.announced ?? 0;
   }
 
   #startReadAhead(): ReadAhead<StoredFile> {

@@ -4,6 +4,9 @@ import type { ImageProgress } from './image.ts';
 
 const DELAY_MS = 1000;
 const INTERVAL_MS = 100;
+/** To look at the clock takes as long as what is done with a small file: the first one is told, then these. */
+const FILES_PER_REPORT = 64;
+const BYTES_PER_REPORT = 16 * 2 ** 20;
 
 export interface Progress {
   /** Called as often as the worker likes; `describe` only when the line is drawn. */
@@ -48,9 +51,13 @@ export function readingProgress(
 ): ((done: ImageProgress) => void) | undefined {
   if (progress === undefined) return undefined;
   const started = now();
-  return ({ files, bytes, of }) =>
+  let reported = 0;
+  return ({ files, bytes, of }) => {
+    if (files % FILES_PER_REPORT !== 1 && bytes - reported < BYTES_PER_REPORT) return;
+    reported = bytes;
     progress.update(() => {
       const left = Math.ceil((((now() - started) / files) * (of - files)) / 1000);
       return `reading ${what}: ${files} of ${of} files, ${Math.floor(bytes / 2 ** 20)} MiB, ${left} s left`;
     });
+  };
 }

@@ -42,9 +42,18 @@ export class ReadAhead<File> {
     this.#ring = FileRing.open(options, options.library);
   }
 
+  /** How many different files were announced. */
+  get announced(): number {
+    return this.#files.size;
+  }
+
   announce(name: ByteString, stamp?: ObjectStamp): void {
     const ring = this.#ring;
-    if (ring === undefined || name.length > ring.maxJobBytes || this.#files.has(name)) return;
+    if (this.#files.has(name)) return;
+    if (ring === undefined || name.length > ring.maxJobBytes) {
+      this.#files.set(name, undefined);
+      return;
+    }
     if (this.#end === 0) ring.start(this.#options.threads);
     if (this.#end - this.#first === ring.slots) this.#emptySlot(ring);
     const job = ring.publish(name, stamp);

@@ -68,8 +68,23 @@ describe('readingProgress()', () => {
     const progress = createProgress(screen, () => now);
     const report = readingProgress(progress, 'files', () => now);
     now = 2000;
-    report?.({ files: 100, bytes: 3 * 2 ** 20, of: 400 });
-    expect(screen.out).toBe('\r\x1b[Kreading files: 100 of 400 files, 3 MiB, 6 s left');
+    report?.({ files: 129, bytes: 3 * 2 ** 20, of: 429 });
+    expect(screen.out).toBe('\r\x1b[Kreading files: 129 of 429 files, 3 MiB, 5 s left');
+  });
+
+  it('looks at the clock for few small files only, and for each large one', () => {
+    let looks = 0;
+    const progress = createProgress(terminal(true), () => {
+      looks++;
+      return 0;
+    });
+    const report = readingProgress(progress, 'files', () => 0);
+    looks = 0;
+    for (let files = 1; files <= 640; files++) report?.({ files, bytes: files, of: 640 });
+    expect(looks).toBe(10);
+    for (let files = 1; files <= 10; files++)
+      report?.({ files: 64 * files, bytes: files * 2 ** 24 + 640, of: 640 });
+    expect(looks).toBe(20);
   });
 
   it('is nothing where there is no progress to show', () => {

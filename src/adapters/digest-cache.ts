@@ -123,7 +123,7 @@ function readTable(file: string): DigestTable {
   try {
     const { uid, mode } = fstatSync(fd);
     if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) return DigestTable.NONE;
-    return DigestTable.parse(Buffer.from(readDescriptor(fd, file, MAX_FILE_BYTES)));
+    return DigestTable.parse(readDescriptor(fd, file, MAX_FILE_BYTES));
   } catch (error) {
     if (error instanceof SealrootError) return DigestTable.NONE;
     throw error;

@@ -214,6 +214,16 @@ describe('DigestCache', () => {
     for (const number of spread) expect(found(number), number.toString(16)).toBeDefined();
   });
 
+  it('tells checksums from each other by all of their digits', () => {
+    keep([1]);
+    const known = checksum(1);
+    for (let at = 0; at < known.length; at += 7) {
+      const other = `${known.slice(0, at)}f${known.slice(at + 1)}`;
+      expect(open().stampOf(other), other).toBeUndefined();
+    }
+    expect(open().stampOf(known)).toBeDefined();
+  });
+
   it('replaces what it knew of an object, and moves what it knows of the others', () => {
     symlinkSync('a/b', object(4));
     keep([1]);

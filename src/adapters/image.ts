@@ -1,13 +1,13 @@
 /** From a commit in a repository to its composefs image: the same bytes that `ostree checkout --composefs` writes. */
 
 import { writeImage } from '../formats/erofs-write.ts';
-import { USUAL_VERITY, type VerityAlgorithm, verityDigest } from '../formats/fsverity.ts';
+import { USUAL_VERITY, type VerityAlgorithm } from '../formats/fsverity.ts';
 import { parseCommit } from '../formats/ostree-objects.ts';
 import { type ObjectSource, type TreeOptions, treeFromCommit } from '../formats/ostree-tree.ts';
 import { validateTree } from '../formats/tree.ts';
-import { nodeHasher } from './hasher.ts';
 import type { StoredFile } from './object-file.ts';
 import type { ObjectStore } from './object-store.ts';
+import { VerityComputer } from './verity.ts';
 
 export interface BuiltImage {
   readonly image: Uint8Array;
@@ -39,7 +39,7 @@ export function buildImage(store: ObjectStore, checksum: string, options: BuildO
   try {
     const image = writeImage(validateTree(treeFromCommit(commit, observed(store, options), options)));
     const { algorithm = 'sha256' } = options;
-    return { image, digest: verityDigest(image, nodeHasher, { ...USUAL_VERITY, algorithm }) };
+    return { image, digest: new VerityComputer({ ...USUAL_VERITY, algorithm }).ofBytes(image) };
   } finally {
     store.release();
   }

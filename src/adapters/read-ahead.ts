@@ -29,8 +29,10 @@ export class ReadAhead<File> {
   readonly #options: ReadAheadOptions<File>;
   /** None where there is no library, and after `close`. */
   #ring: FileRing | undefined;
-  /** Of what was announced its job, as long as it has a slot, and then the file: undefined if it could not be read. */
-  readonly #files = new Map<ByteString, File | number | undefined>();
+  /** Of what was announced its job; undefined for what no job can be. */
+  readonly #jobs = new Map<ByteString, number | undefined>();
+  /** Of jobs before `#first` what was read: undefined if it could not be. */
+  readonly #files: (File | undefined)[] = [];
   /** Of jobs from `#first` on, by slot. */
   readonly #names: ByteString[] = [];
   /** Jobs from `#first` to `#end`, which is not one yet, are in a slot. */
@@ -44,31 +46,29 @@ export class ReadAhead<File> {
 
   /** How many different files were announced. */
   get announced(): number {
-    return this.#files.size;
+    return this.#jobs.size;
   }
 
   announce(name: ByteString, stamp?: ObjectStamp): void {
     const ring = this.#ring;
-    if (this.#files.has(name)) return;
+    if (this.#jobs.has(name)) return;
     if (ring === undefined || name.length > ring.maxJobBytes) {
-      this.#files.set(name, undefined);
+      this.#jobs.set(name, undefined);
       return;
     }
     if (this.#end === 0) ring.start(this.#options.threads);
     if (this.#end - this.#first === ring.slots) this.#emptySlot(ring);
     const job = ring.publish(name, stamp);
     this.#names[job % ring.slots] = name;
-    this.#files.set(name, job);
+    this.#jobs.set(name, job);
     this.#end = job + 1;
   }
 
   file(name: ByteString): File {
-    for (;;) {
-      const file = this.#files.get(name);
-      if (file === undefined || this.#ring === undefined) return this.#options.read(name);
-      if (typeof file !== 'number') return file;
-      this.#emptySlot(this.#ring);
-    }
+    const job = this.#jobs.get(name);
+    if (job === undefined || this.#ring === undefined) return this.#options.read(name);
+    while (job >= this.#first) this.#emptySlot(this.#ring);
+    return this.#files[job] ?? this.#options.read(name);
   }
 
   /** See FileRing. */
@@ -89,6 +89,6 @@ export class ReadAhead<File> {
     const file = ring.result(job);
     const name = this.#names[job % ring.slots] as ByteString;
     const { finished, unchanged } = this.#options;
-    this.#files.set(name, file === 'unchanged' ? unchanged?.(name) : file && finished(name, file));
+    this.#files[job] = file === 'unchanged' ? unchanged?.(name) : file && finished(name, file);
   }
 }

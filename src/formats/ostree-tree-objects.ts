@@ -39,23 +39,28 @@ export interface ArchiveHeader extends Ownership {
   readonly contentOffset: number;
 }
 
+const NOT_A_NAME = 'is not a file name';
+const REPEATED = 'stands in it twice';
+
 /** Throws `gvariant-malformed`, `dirtree-malformed`; names are valid file names and unique. */
 export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
   const [fileList, directoryList] = decodeChecksums('(a(say)a(sayay))', bytes, what, UNLIMITED);
   const files = new Map<ByteString, string>();
   const directories = new Map<ByteString, { tree: string; meta: string }>();
-  function requireNew(name: ByteString): void {
-    if (isValidName(name) && !files.has(name) && !directories.has(name)) return;
-    const fact = isValidName(name) ? 'stands in it twice' : 'is not a file name';
+  function refuse(name: ByteString, fact: string): never {
     throw badInput('dirtree-malformed', `cannot read ${what}: "${printable(name)}" ${fact}`);
   }
   for (const [name, sum] of fileList) {
-    requireNew(name);
+    if (!isValidName(name)) refuse(name, NOT_A_NAME);
+    const before = files.size;
     files.set(name, checksum(sum, what, 'file'));
+    if (files.size === before) refuse(name, REPEATED);
   }
   for (const [name, tree, meta] of directoryList) {
-    requireNew(name);
+    if (!isValidName(name)) refuse(name, NOT_A_NAME);
+    const before = directories.size;
     directories.set(name, { tree: checksum(tree, what, 'dirtree'), meta: checksum(meta, what, 'dirmeta') });
+    if (directories.size === before || files.has(name)) refuse(name, REPEATED);
   }
   return { files, directories };
 }

@@ -38,6 +38,25 @@ describe('a program of the package', () => {
     expect(takes(path.join(folder, `${name}.js`))).toBe(true);
   });
 
+  it('loads no modules with sockets before something of them is called for', () => {
+    const list = path.join(folder, 'modules.cjs');
+    const late = ['child_process', 'crypto', 'net', 'tty', 'zlib'].map((name) => `NativeModule ${name}`);
+    // console.log() would load one of them.
+    writeFileSync(
+      list,
+      `process.on('exit', () => {
+         const late = ${JSON.stringify(late)};
+         const loaded = process.moduleLoadList.filter((name) => late.includes(name));
+         require('node:fs').writeSync(1, 'loaded: ' + loaded.join());
+       });`,
+    );
+    const file = path.join(folder, 'data');
+    writeFileSync(file, 'data');
+    const run = (...args: readonly string[]) => node('-r', list, path.join(folder, 'sealroot.js'), ...args);
+    expect(run('explain', 'image-missing')).toMatch(/loaded: $/);
+    expect(run('image', 'digest', file)).toMatch(/loaded: NativeModule crypto$/);
+  });
+
   it('runs beside the code of another Node.js, and without any', () => {
     const version = () => node(path.join(folder, 'sealroot.js'), '--version');
     const expected = version();

@@ -5,7 +5,7 @@
  * both gates comes out the same, byte for byte, when what was read is written again; the fuzzer holds it to that.
  */
 
-import { equalBytes, roundUp } from './bytes.ts';
+import { equalBytes, roundUp, wholeNumber } from './bytes.ts';
 import { checkPlaces } from './composefs-places.ts';
 import { checkXattrs, readSharedTable } from './composefs-xattrs.ts';
 import { printable } from './encoding.ts';
@@ -75,7 +75,7 @@ function checkHeader(image: ErofsImage): void {
 /** Everything that composefs writes there and that is not the reader's input. */
 function checkSuperblock(image: ErofsImage, inodesEnd: number, end: number, firstTime: number): void {
   const { FEATURE_COMPAT, BUILD_TIME } = SUPER;
-  const inos = u32(image, SUPER.INOS) + u32(image, SUPER.INOS + 4) * 2 ** 32;
+  const inos = wholeNumber(u32(image, SUPER.INOS), u32(image, SUPER.INOS + 4));
   const [sec, nsec] = [secondsAt(image, BUILD_TIME), nanosecondsAt(image, BUILD_TIME)];
   const xattrBlock = Math.floor(inodesEnd / BLOCK_SIZE);
   requireField(image, SUPER.CHECKSUM, 'checksum', u32(image, SUPER.CHECKSUM), 0);

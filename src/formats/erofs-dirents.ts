@@ -1,6 +1,6 @@
 /** The entries of an EROFS directory: names inside their block, valid, and in strictly ascending order. */
 
-import { compareRanges } from './bytes.ts';
+import { compareRanges, wholeNumber } from './bytes.ts';
 import { printable, toByteString } from './encoding.ts';
 import type { ErofsImage } from './erofs-image.ts';
 import { ErofsInode, nameOf, sizeOf, unionOf } from './erofs-inode.ts';
@@ -49,8 +49,7 @@ export function nameOffset({ words }: Pick<ErofsImage, 'words'>, at: number): nu
 /** The inode number of the entry at `at`; exact up to 2^53. */
 export function nidOf({ words }: Pick<ErofsImage, 'words'>, at: number): number {
   const low = (words[at >> 2] as number) >>> 0;
-  const high = words[(at + 4) >> 2] as number;
-  return high === 0 ? low : (high >>> 0) * 2 ** 32 + low;
+  return wholeNumber(low, (words[(at + 4) >> 2] as number) >>> 0);
 }
 
 /** Where the names of a chunk begin, counted from its start; 0 when that cannot be. */

@@ -5,6 +5,7 @@
  * Source: the kernel's Documentation/filesystems/erofs.rst and fs/erofs/erofs_fs.h.
  */
 
+import { wholeNumber } from './bytes.ts';
 import { type ByteString, toByteString } from './encoding.ts';
 import type { Findings, Place } from './erofs-findings.ts';
 import type { ErofsImage } from './erofs-image.ts';
@@ -49,7 +50,7 @@ export function sizeOf({ inodes, words }: ErofsImage, row: number): number {
   const offset = inodes.offset[row] as number;
   const low = (words[(offset + COMPACT.SIZE) >> 2] as number) >>> 0;
   if (((inodes.format[row] as number) & FORMAT_EXTENDED) === 0) return low;
-  return (words[(offset + EXTENDED.SIZE + 4) >> 2] as number) * 2 ** 32 + low;
+  return wholeNumber(low, (words[(offset + EXTENDED.SIZE + 4) >> 2] as number) >>> 0);
 }
 
 /** i_u: device number, first block or chunk format. */
@@ -170,7 +171,7 @@ export function readInode(image: ErofsImage, row: number): boolean {
     if (high > MAX_SIZE_HIGH || (high === MAX_SIZE_HIGH && size !== 0)) {
       return drop(image, row, 'erofs-inode-size-invalid', 'a size exceeds 2^53');
     }
-    if (high !== 0) size += high * 2 ** 32;
+    size = wholeNumber(size, high);
   }
   const type = mode & S_IFMT;
   const union = (words[(offset + COMPACT.U) >> 2] as number) >>> 0;

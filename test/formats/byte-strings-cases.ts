@@ -54,8 +54,8 @@ function judged(bytes: Uint8Array, whole: Uint8Array): string {
   const sums = [back, out, whole].map(checksum).join(' ');
   const all = `${hex(bytes)} ${text.length} ${codesOf(text)} ${codesOf(utf8String(bytes))}`;
   // Of a part, too.
-  const [from, to] = [Math.min(1, bytes.length), bytes.length - (bytes.length % 3)];
-  const [start, end] = [Math.min(from, to), to];
+  const end = bytes.length - (bytes.length % 3);
+  const start = Math.min(1, end);
   const part = `${hex(bytes, start, end)} ${codesOf(toByteString(bytes, start, end))}`;
   return `${all} ${sums} ${isPlain(text)} ${part} ${codesOf(utf8String(bytes, start, end))}`;
 }

@@ -123,7 +123,7 @@ export function usualFile(directory: Descriptor, checksum: string): OstreeFile |
     gid: word(2),
     size,
     xattrs: xattrBytes > 0 ? recordedXattrs(XATTRS_AT + xattrBytes) : NO_XATTRS,
-    digest: size > 0 ? record.slice(DIGEST_AT, XATTRS_AT) : undefined,
+    digest: size > 0 ? toByteString(record, DIGEST_AT, XATTRS_AT) : undefined,
   };
 }
 
@@ -131,7 +131,7 @@ export function usualFile(directory: Descriptor, checksum: string): OstreeFile |
 const knownXattrs = new Map<ByteString, Ownership['xattrs']>();
 
 function recordedXattrs(end: number): Ownership['xattrs'] {
-  const all = toByteString(record.subarray(XATTRS_AT, end));
+  const all = toByteString(record, XATTRS_AT, end);
   let xattrs = knownXattrs.get(all);
   if (xattrs === undefined) {
     xattrs = parseXattrs(end);

@@ -6,7 +6,7 @@
  * disk, as a tmpfs is. EROFS mounts no file on a ramfs itself, so a loop device stands in between.
  */
 
-import { ascii, type ByteString, hex } from '../src/formats/encoding.ts';
+import { ascii, type ByteString, hex, toByteString } from '../src/formats/encoding.ts';
 import { newInode } from '../src/formats/erofs-plan.ts';
 import { refused, type SealrootError } from '../src/formats/errors.ts';
 import { IMAGE_CODES, measure } from '../src/formats/opened-file.ts';
@@ -97,7 +97,7 @@ function unusualObject(store: OpenDirectory, checksum: string, isLink: boolean):
   const { type, mode, uid, gid, size } = objects.inodeOf(fd, name);
   if (type !== S_IFREG) throw refused(CODES.unsafe, `cannot use ${name}: it is no file`);
   const xattrs = objects.xattrsOf(fd, false, name);
-  const digest = size > 0 ? measure(CALLS, fd, name) : undefined;
+  const digest = size > 0 ? toByteString(measure(CALLS, fd, name)) : undefined;
   sys.close(fd);
   return { mode, uid, gid, size, xattrs, digest };
 }

@@ -16,7 +16,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { type ByteString, printable } from '../formats/encoding.ts';
+import { type ByteString, fromByteString, printable } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import { algorithmOfDigest, type VerityAlgorithm } from '../formats/fsverity.ts';
 import { S_IFMT, S_IFREG } from '../formats/tree.ts';
@@ -42,7 +42,7 @@ function addObject(store: ByteString, file: SourceFile): void {
   const temporary = `${store}/.tmp${randomBytes(6).toString('hex')}` as ByteString;
   try {
     copyContent(file, temporary);
-    reading(temporary, () => seal(temporary, digest));
+    reading(temporary, () => seal(temporary, fromByteString(digest)));
     reading(object, () => renameSync(pathBuffer(temporary), pathBuffer(object)));
   } finally {
     rmSync(pathBuffer(temporary), { force: true });

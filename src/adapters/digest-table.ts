@@ -4,7 +4,7 @@
  */
 
 import { wholeNumber } from '../formats/bytes.ts';
-import type { ByteString } from '../formats/encoding.ts';
+import { type ByteString, toByteString } from '../formats/encoding.ts';
 import { nodeHasher } from './hasher.ts';
 import { STAMP_BYTES } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
@@ -155,7 +155,7 @@ export class DigestTable {
       size: wholeNumber(word(at + ENTRY.SIZE), word(at + ENTRY.SIZE + 4)),
       xattrs: this.#xattrs(part),
       target: flags & FLAGS.TARGET ? this.#target(part, partEnd) : undefined,
-      digest: flags & FLAGS.DIGEST ? this.#plain.subarray(digest, digest + DIGEST_BYTES) : undefined,
+      digest: flags & FLAGS.DIGEST ? toByteString(this.#plain, digest, digest + DIGEST_BYTES) : undefined,
       tree: undefined,
     };
   }
@@ -266,7 +266,7 @@ function encodeEntry({ checksum, stamp, file }: AddedEntry, run: number, parts: 
   const part = encodePart(file);
   entry.write(checksum, ENTRY.CHECKSUM, 'hex');
   entry.set(stamp, ENTRY.STAMP);
-  if (file.digest !== undefined) entry.set(file.digest, ENTRY.DIGEST);
+  if (file.digest !== undefined) entry.write(file.digest, ENTRY.DIGEST, 'latin1');
   entry.writeUInt32LE(file.mode, ENTRY.MODE);
   entry.writeUInt32LE(file.uid, ENTRY.UID);
   entry.writeUInt32LE(file.gid, ENTRY.GID);

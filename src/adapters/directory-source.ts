@@ -5,7 +5,7 @@
  */
 
 import { closeSync, constants, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
-import { ascii, type ByteString, hex, printable } from '../formats/encoding.ts';
+import { ascii, type ByteString, fromByteString, hex, printable, toByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
 import {
   NO_XATTRS,
@@ -173,10 +173,10 @@ function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
 }
 
 /** Gives the file's node its content, or digest and path of its object; `readJob` is the function of that name, or as good. */
-export function readContent(file: SourceFile, readJob: (job: ByteString) => Uint8Array): void {
+export function readContent(file: SourceFile, readJob: (job: ByteString) => ByteString): void {
   const { node } = file;
   const read = readJob(file.job);
-  if (node.size <= MAX_INLINE_BYTES) node.content = read;
+  if (node.size <= MAX_INLINE_BYTES) node.content = fromByteString(read);
   else {
     node.digest = read;
     node.payload = objectPath(read);
@@ -184,19 +184,20 @@ export function readContent(file: SourceFile, readJob: (job: ByteString) => Uint
 }
 
 /** The content of a small file, the digest of another. Throws when the inode is not, or is no more, that of the stamp. */
-export function readJob(job: ByteString, computer: VerityComputer): Uint8Array {
+export function readJob(job: ByteString, computer: VerityComputer): ByteString {
   const stamp = job.slice(0, STAMP_BYTES) as ByteString;
   const path = job.slice(STAMP_BYTES) as ByteString;
-  return withUnchanged(path, stamp, (fd, { size }) =>
+  const read = withUnchanged(path, stamp, (fd, { size }) =>
     size <= MAX_INLINE_BYTES
       ? readExactly(fd, size, path)
       : computer.ofDescriptor(fd, size, `"${printable(path)}"`),
   );
+  return toByteString(read);
 }
 
 /** The name of an object in a composefs object store, below its folder. */
-function objectPath(digest: Uint8Array): ByteString {
-  const text = hex(digest);
+function objectPath(digest: ByteString): ByteString {
+  const text = hex(fromByteString(digest));
   return `${text.slice(0, 2)}/${text.slice(2)}` as ByteString;
 }
 

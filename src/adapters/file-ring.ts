@@ -102,7 +102,7 @@ export interface ReadFile {
    */
   readonly attributes: ByteString;
   readonly target: ByteString | undefined;
-  readonly digest: Uint8Array | undefined;
+  readonly digest: ByteString | undefined;
   readonly tree: MerkleTree | undefined;
   /** Of an object for which it was asked, unless it has changed while it was read. */
   readonly stamp: Uint8Array | undefined;
@@ -237,7 +237,7 @@ export class FileRing {
       size: wholeNumber(this.#word(slot + SLOT.SIZE + LOW_WORD), this.#word(slot + SLOT.SIZE + HIGH_WORD)),
       attributes: this.#text(slot + SLOT.VARIABLE, attributesBytes),
       target: flags & FLAGS.TARGET ? this.#text(target, this.#short(slot + SLOT.TARGET_BYTES)) : undefined,
-      digest: digestBytes > 0 ? this.#copy(slot + SLOT.DIGEST, digestBytes) : undefined,
+      digest: digestBytes > 0 ? this.#text(slot + SLOT.DIGEST, digestBytes) : undefined,
       tree: flags & FLAGS.TREE ? this.#tree(slot, digestBytes) : undefined,
       stamp: flags & FLAGS.STAMP ? this.#copy(slot + SLOT.STAMP, STAMP_BYTES) : undefined,
     };

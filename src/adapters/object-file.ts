@@ -140,7 +140,7 @@ export class ObjectFileReader {
   #regular(owner: Ownership, fd: number, file: string, size: number): StoredFile {
     if (size === 0 || this.#options.digests === 'none') return { ...owner, size };
     const measured = this.#options.digests === 'measure-first' ? measureVerity(fd, file) : undefined;
-    if (measured !== undefined) return { ...owner, size, digest: measured };
+    if (measured !== undefined) return { ...owner, size, digest: toByteString(measured) };
     return this.#digested({ ...owner, size }, this.#computer.ofDescriptor(fd, size, file));
   }
 
@@ -182,7 +182,8 @@ export class ObjectFileReader {
     return this.#digested(header, this.#computer.ofBytes(content));
   }
 
-  #digested(file: OstreeFile, digest: Uint8Array): StoredFile {
+  #digested(file: OstreeFile, computed: Uint8Array): StoredFile {
+    const digest = toByteString(computed);
     return this.#options.keepTrees
       ? { ...file, digest, tree: this.#computer.merkleTree() }
       : { ...file, digest };

@@ -14,7 +14,7 @@ import { pathBytes } from '../adapters/syscalls.ts';
 import { type Deployment, openSysroot } from '../adapters/sysroot.ts';
 import { type Decision, plannedBoot, rebuiltWarning } from '../formats/boot-report.ts';
 import { concatBytes } from '../formats/bytes.ts';
-import { ascii, type ByteString, printable } from '../formats/encoding.ts';
+import { ascii, type ByteString, printable, toByteString } from '../formats/encoding.ts';
 import { badInput, type SealrootError } from '../formats/errors.ts';
 import type { Json } from '../formats/json.ts';
 import { type MountFacts, planMounts, type TrustFiles } from '../formats/mount-plan.ts';
@@ -107,7 +107,8 @@ function measuredObjects(store: ObjectStore): ObjectSource {
     file: (checksum) => {
       const file = store.file(checksum);
       if (file.size === 0) return file;
-      return { ...file, digest: requireMeasured(store.filePath(checksum), `object ${checksum}.file`) };
+      const digest = requireMeasured(store.filePath(checksum), `object ${checksum}.file`);
+      return { ...file, digest: toByteString(digest) };
     },
   };
 }

@@ -7,7 +7,7 @@ import { resolveRevision } from '../adapters/ostree-repo.ts';
 import { type Progress, readingProgress } from '../adapters/progress.ts';
 import { equalBytes } from '../formats/bytes.ts';
 import { escapeField } from '../formats/dump.ts';
-import { type ByteString, hex } from '../formats/encoding.ts';
+import { type ByteString, fromByteString, hex } from '../formats/encoding.ts';
 import { HEADER } from '../formats/erofs-layout.ts';
 import { readImage } from '../formats/erofs-read.ts';
 import { usageError } from '../formats/errors.ts';
@@ -113,7 +113,7 @@ function aspectText(
     case 'content':
       return contentText(node);
     case 'digest':
-      return node.digest && hex(node.digest);
+      return node.digest && hex(fromByteString(node.digest));
     case 'backing':
       return node.payload === undefined ? undefined : escapeField(node.payload);
     case 'mode':
@@ -135,7 +135,9 @@ function contentText(node: TreeNode): string {
   const type = node.mode & S_IFMT;
   if (type === S_IFLNK) return escapeField(node.payload ?? '');
   if (type === S_IFBLK || type === S_IFCHR) return deviceText(node);
-  return node.digest === undefined ? `${node.size} bytes` : `${node.size} bytes ${hex(node.digest)}`;
+  return node.digest === undefined
+    ? `${node.size} bytes`
+    : `${node.size} bytes ${hex(fromByteString(node.digest))}`;
 }
 
 /** One line: `changed /etc/motd: mode 0644 -> 0600, xattr user.a: x -> none` */

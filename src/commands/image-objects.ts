@@ -2,7 +2,7 @@
 
 import { hasBackingFile } from '../adapters/backing-files.ts';
 import { escapeField } from '../formats/dump.ts';
-import { hex } from '../formats/encoding.ts';
+import { fromByteString, hex } from '../formats/encoding.ts';
 import { type ImageObject, imageObjects } from '../formats/erofs-read.ts';
 import { type BackingStores, backingFolders } from './backing-stores.ts';
 import { readImageFile } from './image-digest.ts';
@@ -25,7 +25,7 @@ function distinct(objects: readonly ImageObject[]): ImageObject[] {
 
 function recordOf({ payload, size, digest, path: usedBy }: ImageObject): ObjectRecord {
   const record: ObjectRecord = { object: escapeField(payload), size, usedBy: escapeField(usedBy) };
-  if (digest !== undefined) record.digest = hex(digest);
+  if (digest !== undefined) record.digest = hex(fromByteString(digest));
   return record;
 }
 

@@ -15,7 +15,7 @@ import { type ObjectCheck, openObjectCheck } from '../adapters/object-check.ts';
 import { type ObjectStore, openObjectStore } from '../adapters/object-store.ts';
 import { baseOfBootcCommit } from '../formats/bootc.ts';
 import { equalBytes } from '../formats/bytes.ts';
-import { type ByteString, hex, printable } from '../formats/encoding.ts';
+import { type ByteString, fromByteString, hex, printable } from '../formats/encoding.ts';
 import { imageObjects } from '../formats/erofs-read.ts';
 import { refused, SealrootError } from '../formats/errors.ts';
 import { parseCommit } from '../formats/ostree-objects.ts';
@@ -115,7 +115,7 @@ export function objectsOf(sealing: Sealing): SealedObject[] {
         `cannot seal ${printable(path)}: the image names no digest for it`,
       );
     }
-    if (!objects.has(payload)) objects.set(payload, { path, payload, digest, size });
+    if (!objects.has(payload)) objects.set(payload, { path, payload, digest: fromByteString(digest), size });
   }
   return [...objects.values()];
 }

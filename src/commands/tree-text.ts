@@ -1,7 +1,7 @@
 /** Nodes of a tree for people and scripts: names and values as in a dump, numbers as `ls` and `stat` show them. */
 
 import { escapeField } from '../formats/dump.ts';
-import { type ByteString, hex, toByteString } from '../formats/encoding.ts';
+import { type ByteString, fromByteString, hex, toByteString } from '../formats/encoding.ts';
 import {
   S_IFBLK,
   S_IFCHR,
@@ -93,7 +93,7 @@ export function nodeRecord(path: ByteString, node: TreeNode): NodeRecord {
     ...((type === S_IFBLK || type === S_IFCHR) && { device: deviceText(node) }),
     ...(content !== undefined && { content: valueText(content) }),
     ...(type === S_IFREG && payload !== undefined && { backing: escapeField(payload) }),
-    ...(digest !== undefined && { digest: hex(digest) }),
+    ...(digest !== undefined && { digest: hex(fromByteString(digest)) }),
     ...(xattrs.size > 0 && {
       xattrs: Object.fromEntries([...xattrs].map(([name, value]) => [escapeField(name), valueText(value)])),
     }),

@@ -130,21 +130,23 @@ const HEX_VALUES = Uint8Array.from({ length: 128 }, (_, code) => {
   return Number.isNaN(value) ? 255 : value;
 });
 
+/** Of the longest digest; made once. */
+const digestBytes = new Uint8Array(64);
+
 /** The field is a part of `text`. */
-export function parseDigest(line: Line, text: string, at: number, end: number): Uint8Array {
+export function parseDigest(line: Line, text: string, at: number, end: number): ByteString {
   const size = end - at === 128 ? 64 : 32;
-  const out = new Uint8Array(size);
   let bad = end - at === 2 * size ? 0 : 255;
   for (let i = 0, from = at; i < size; i++, from += 2) {
     const high = HEX_VALUES[text.charCodeAt(from)] ?? 255;
     const low = HEX_VALUES[text.charCodeAt(from + 1)] ?? 255;
     bad |= high | low;
-    out[i] = high * 16 + low;
+    digestBytes[i] = high * 16 + low;
   }
   if (bad > 15) {
     throw malformed(line, 'digest', `"${printable(text.slice(at, end))}" is neither 64 nor 128 hex digits`);
   }
-  return out;
+  return toByteString(digestBytes, 0, size);
 }
 
 export function cutAtNul(line: Line, text: string): ByteString {

@@ -4,7 +4,7 @@
  * written from the node.
  */
 
-import { type ByteString, toByteString } from './encoding.ts';
+import type { ByteString } from './encoding.ts';
 import { MAX_SHARED_REFS, XATTR_HEADER_SIZE, XATTR_REF_SIZE } from './erofs-layout.ts';
 import type { Inode } from './erofs-plan.ts';
 import {
@@ -53,8 +53,8 @@ export class BackingXattrs {
     }
     for (const i of digests.repeated()) {
       const inode = files[i] as Inode;
-      const digest = inode.node.digest as Uint8Array;
-      inode.metacopy = this.#pool.use(this.#nameOf(digest), toByteString(digest));
+      const digest = inode.node.digest as ByteString;
+      inode.metacopy = this.#pool.use(this.#nameOf(digest), digest);
     }
     for (const i of payloads.repeated()) {
       const inode = files[i] as Inode;
@@ -114,12 +114,12 @@ export class BackingXattrs {
     const { digest, payload } = node;
     const all = [...xattrs];
     if (metacopy !== undefined) all.push(metacopy);
-    else if (digest !== undefined) all.push(ownEntry(this.#nameOf(digest), toByteString(digest)));
+    else if (digest !== undefined) all.push(ownEntry(this.#nameOf(digest), digest));
     if (payload) all.push(redirect ?? ownEntry(this.#redirect, payload));
     return all.sort(byName);
   }
 
-  #nameOf({ length }: Uint8Array): XattrNameInfo {
+  #nameOf({ length }: ByteString): XattrNameInfo {
     return this.#digests.get(length) ?? this.#noDigest;
   }
 }
@@ -179,12 +179,12 @@ class Candidates {
 }
 
 /** As good as random. */
-function firstBits(digest: Uint8Array): number {
+function firstBits(digest: ByteString): number {
   return (
-    (digest[0] as number) |
-    ((digest[1] as number) << 8) |
-    ((digest[2] as number) << 16) |
-    (((digest[3] as number) & 15) << 24)
+    digest.charCodeAt(0) |
+    (digest.charCodeAt(1) << 8) |
+    (digest.charCodeAt(2) << 16) |
+    ((digest.charCodeAt(3) & 15) << 24)
   );
 }
 

@@ -82,7 +82,7 @@ export interface ImageObject {
   path: ByteString;
   /** Path of the backing file below the object store. */
   payload: ByteString;
-  digest?: Uint8Array;
+  digest?: ByteString;
   size: number;
 }
 

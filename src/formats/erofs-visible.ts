@@ -224,9 +224,11 @@ export function visibleNode(image: ErofsImage, row: number): TreeNode {
   if (((inodes.mode[row] as number) & S_IFMT) === S_IFLNK) node.payload = toByteString(image.data(row));
   else if (payload > 0) {
     const end = valueEnd(image, inodes.redirect[row] as number);
-    node.payload = toByteString(bytes.subarray(payload, end));
+    node.payload = toByteString(bytes, payload, end);
   }
-  if (digest > 0) node.digest = bytes.subarray(digest, valueEnd(image, inodes.metacopy[row] as number));
+  if (digest > 0) {
+    node.digest = toByteString(bytes, digest, valueEnd(image, inodes.metacopy[row] as number));
+  }
   if (hasInlineContent(image, row)) node.content = image.data(row);
   return node;
 }

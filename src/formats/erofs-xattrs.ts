@@ -108,7 +108,7 @@ export function byName(a: XattrEntry, b: XattrEntry): number {
 }
 
 /** Bytes in the image, padding included; `value` is without the lead of the name. */
-export function entrySize({ head }: XattrNameInfo, value: ByteString | Uint8Array): number {
+export function entrySize({ head }: XattrNameInfo, value: ByteString): number {
   return (head.length + value.length + 3) & ~3;
 }
 
@@ -179,18 +179,12 @@ export function writeReference(words: Int32Array, at: number, entry: XattrEntry,
 }
 
 /** Returns where it ends, padding included. */
-export function writeEntry(
-  out: Uint8Array,
-  at: number,
-  name: XattrNameInfo,
-  value: ByteString | Uint8Array,
-): number {
+export function writeEntry(out: Uint8Array, at: number, name: XattrNameInfo, value: ByteString): number {
   const { head, lead } = name;
   const length = lead.length + value.length;
   out.set(head, at);
   out[at + 2] = length;
   out[at + 3] = length >> 8;
-  if (typeof value === 'string') putBytes(out, at + head.length, value);
-  else out.set(value, at + head.length);
+  putBytes(out, at + head.length, value);
   return at + entrySize(name, value);
 }

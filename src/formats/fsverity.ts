@@ -43,7 +43,7 @@ export function isVerityBlockSize(size: number): boolean {
 }
 
 /** The algorithm whose digests have so many bytes: what tells them apart in images and dumps. */
-export function algorithmOfDigest(digest: Uint8Array): VerityAlgorithm | undefined {
+export function algorithmOfDigest(digest: { readonly length: number }): VerityAlgorithm | undefined {
   if (digest.length === VERITY_ALGORITHMS.sha256.digestBytes) return 'sha256';
   return digest.length === VERITY_ALGORITHMS.sha512.digestBytes ? 'sha512' : undefined;
 }

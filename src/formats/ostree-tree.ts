@@ -16,7 +16,7 @@ export interface OstreeFile extends Ownership {
   /** Symbolic links only. */
   readonly target?: ByteString | undefined;
   /** fs-verity digest of the content; of non-empty regular files only. */
-  readonly digest?: Uint8Array | undefined;
+  readonly digest?: ByteString | undefined;
 }
 
 /** Where a commit's objects come from. Each call throws when the object is missing or does not fit its checksum. */

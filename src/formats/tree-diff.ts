@@ -140,7 +140,7 @@ function compareData(a: TreeNode, b: TreeNode, type: number): Aspect | undefined
   }
   if (isExternal(a) !== isExternal(b)) return 'content';
   if (a.digest !== undefined && b.digest !== undefined) {
-    return equalBytes(a.digest, b.digest) ? undefined : 'content';
+    return a.digest === b.digest ? undefined : 'content';
   }
   if (a.digest !== b.digest) return 'digest';
   return a.payload === b.payload ? undefined : 'content';

@@ -34,8 +34,8 @@ export interface TreeNode {
   payload?: ByteString | undefined;
   /** Inline content of a REG, never empty. */
   content?: Uint8Array | undefined;
-  /** fs-verity digest of the backing file: 32 bytes (SHA-256) or 64 (SHA-512). */
-  digest?: Uint8Array | undefined;
+  /** fs-verity digest of the backing file: 32 bytes (SHA-256) or 64 (SHA-512). As an array it would take four times the memory. */
+  digest?: ByteString | undefined;
   /** Nodes may share one. */
   xattrs: ReadonlyMap<ByteString, Uint8Array>;
   /** Directories only. */

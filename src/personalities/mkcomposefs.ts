@@ -20,7 +20,7 @@ import { ReadAhead, spareThreads } from '../adapters/read-ahead.ts';
 import { VerityComputer } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
 import { parseDump } from '../formats/dump-read.ts';
-import { type ByteString, fromByteString, hex } from '../formats/encoding.ts';
+import { type ByteString, hex } from '../formats/encoding.ts';
 import { MAX_FORMAT_VERSION } from '../formats/erofs-layout.ts';
 import type { FormatVersion } from '../formats/erofs-plan.ts';
 import { type ImageOptions, writeImage } from '../formats/erofs-write.ts';
@@ -215,7 +215,7 @@ function readDirectory(
   };
   const computer = new VerityComputer({ ...USUAL_VERITY, algorithm });
   const read = (job: ByteString) => readJob(job, computer);
-  const ahead = new ReadAhead<Uint8Array>({
+  const ahead = new ReadAhead<ByteString>({
     source: 'stamped',
     folder: '' as ByteString,
     digests: 'compute',
@@ -224,7 +224,7 @@ function readDirectory(
     keepTrees: false,
     treeBytes: 0,
     threads: spareThreads(threads),
-    finished: (_, { digest, attributes }) => digest ?? fromByteString(attributes),
+    finished: (_, { digest, attributes }) => digest ?? attributes,
     read,
   });
   let found: DirectorySource;
@@ -248,7 +248,7 @@ function readDirectory(
   return found.root;
 }
 
-function readFiles(call: Call, { files }: DirectorySource, read: (job: ByteString) => Uint8Array): void {
+function readFiles(call: Call, { files }: DirectorySource, read: (job: ByteString) => ByteString): void {
   withReason(
     call,
     (path) => `error computing digest of ${path}`,

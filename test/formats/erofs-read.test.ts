@@ -368,7 +368,7 @@ describe('imageObjects()', () => {
   it('lists backing files with their digests', () => {
     const objects = imageObjects(image).map(({ digest, ...rest }) => ({
       ...rest,
-      digest: digest && hex(digest),
+      digest: digest && hex(fromByteString(digest)),
     }));
     expect(objects).toEqual([{ path: '/c', payload: BACKING, size: 5000000, digest: DIGEST }]);
   });

@@ -45,7 +45,7 @@ function formatNode(node: TreeNode, path: string, paths: Map<TreeNode, string>, 
   const content = formatOptional(target.content === undefined ? undefined : toByteString(target.content));
   let line =
     `${path === '' ? '/' : path} ${size} ${link}${mode.toString(8)} ${nlink} ${uid} ${gid} ${rdev} ` +
-    `${mtimeSec}.${mtimeNsec} ${payload} ${content} ${digest === undefined ? '-' : hex(digest)}`;
+    `${mtimeSec}.${mtimeNsec} ${payload} ${content} ${digest === undefined ? '-' : hex(fromByteString(digest))}`;
   for (const [key, value] of target.xattrs)
     line += ` ${escapeXattr(key)}=${escapeXattr(toByteString(value))}`;
   lines.push(`${line}\n`);

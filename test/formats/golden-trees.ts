@@ -4,7 +4,7 @@
  * the initramfs, which is why nothing here is made of dump text.
  */
 
-import { type ByteString, fromByteString } from '../../src/formats/encoding.ts';
+import { type ByteString, fromByteString, toByteString } from '../../src/formats/encoding.ts';
 import {
   S_IFBLK,
   S_IFCHR,
@@ -38,7 +38,7 @@ function inline(size: number, fields: Fields = {}): TreeNode {
 }
 
 function external(size: number, fields: Fields = {}): TreeNode {
-  const digest = new Uint8Array(32).map((_, i) => (i * 31 + (size % 251)) % 256);
+  const digest = toByteString(new Uint8Array(32).map((_, i) => (i * 31 + (size % 251)) % 256));
   const payload = `ab/object-${size}.file` as ByteString;
   return node(S_IFREG | 0o644, { size, payload, digest, ...fields });
 }

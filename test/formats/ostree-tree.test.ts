@@ -99,7 +99,7 @@ const OWNER = { uid: 5, gid: 6, xattrs: new Map() };
 describe('treeFromCommit()', () => {
   it('maps objects to nodes with mtime 0 and one link', () => {
     const source = new MemorySource();
-    const digest = new Uint8Array(32).fill(7);
+    const digest = ascii('\x07'.repeat(32));
     source.trees.set(sum(1), dirTree({ file: 16, empty: 17, link: 18 }, { usr: [3, 2] }));
     source.trees.set(sum(3), dirTree({ 'same-file': 16 }));
     source.files.set(sum(16), { ...OWNER, mode: S_IFREG | 0o4755, size: 9, digest });

@@ -92,7 +92,7 @@ const REFUSED: [what: string, tree: () => TreeNode, code: string][] = [
   ],
   [
     'a short digest',
-    () => rootWith({ a: node(0o100644, { digest: new Uint8Array(31) }) }),
+    () => rootWith({ a: node(0o100644, { digest: ascii('\0'.repeat(31)) }) }),
     'tree-digest-invalid',
   ],
   ['a link without target', () => rootWith({ a: node(0o120777) }), 'tree-target-invalid'],

@@ -6,7 +6,6 @@
 
 import type { ByteString } from './encoding.ts';
 import { MAX_SHARED_REFS, XATTR_HEADER_SIZE, XATTR_REF_SIZE } from './erofs-layout.ts';
-import type { Inode } from './erofs-plan.ts';
 import {
   byName,
   entrySize,
@@ -19,6 +18,7 @@ import {
   xattrAreaSize,
 } from './erofs-xattrs.ts';
 import * as overlay from './overlay.ts';
+import { isExternal, type TreeNode } from './tree.ts';
 
 export class BackingXattrs {
   readonly #pool: XattrPool;
@@ -28,8 +28,13 @@ export class BackingXattrs {
   readonly #filterBits: number;
   /** By the length of the digest. */
   readonly #digests: ReadonlyMap<number, XattrNameInfo>;
+  /** Entries of values that several may have: of each inode 1 + the place of its digest and of its path; 0 for its own. */
+  readonly #entries: XattrEntry[] = [];
+  readonly #metacopy: Uint32Array;
+  readonly #path: Uint32Array;
 
-  constructor(pool: XattrPool) {
+  /** `nodes` by inode number: of all that are external, values that several have are found. */
+  constructor(pool: XattrPool, nodes: readonly TreeNode[]) {
     this.#pool = pool;
     this.#noDigest = pool.name(overlay.METACOPY);
     this.#redirect = pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
@@ -37,99 +42,115 @@ export class BackingXattrs {
     this.#digests = new Map(
       overlay.METACOPY_HEADERS.map(([bytes, header]) => [bytes, pool.name(overlay.METACOPY, header)]),
     );
+    this.#metacopy = new Uint32Array(nodes.length);
+    this.#path = new Uint32Array(nodes.length);
+    this.#share(nodes);
   }
 
-  /** To be called once, with all files that will be asked for: finds the values that several of them have. */
-  share(files: readonly Inode[]): void {
-    const digests = new Candidates(files.length);
-    const payloads = new Candidates(files.length);
-    for (let i = 0; i < files.length; i++) {
-      const inode = files[i] as Inode;
-      const { digest, payload } = inode.node;
+  #share(nodes: readonly TreeNode[]): void {
+    const digests = new Candidates(nodes.length);
+    const payloads = new Candidates(nodes.length);
+    let undigested = 0;
+    for (let ino = 0; ino < nodes.length; ino++) {
+      const node = nodes[ino] as TreeNode;
+      if (!isExternal(node)) continue;
+      const { digest, payload } = node;
       // Without a digest overlayfs has nothing to verify.
-      if (digest === undefined) inode.metacopy = this.#pool.use(this.#noDigest, overlay.EMPTY);
-      else digests.add(firstBits(digest), i);
-      if (payload) payloads.add(pathHash(payload), i);
+      if (digest !== undefined) digests.add(firstBits(digest), ino);
+      else if (undigested === 0) undigested = this.#use(this.#metacopy, ino, this.#noDigest, overlay.EMPTY);
+      else this.#useAgain(this.#metacopy, ino, undigested);
+      if (payload) payloads.add(pathHash(payload), ino);
     }
-    for (const i of digests.repeated()) {
-      const inode = files[i] as Inode;
-      const digest = inode.node.digest as ByteString;
-      inode.metacopy = this.#pool.use(this.#nameOf(digest), digest);
+    for (const ino of digests.repeated()) {
+      const digest = (nodes[ino] as TreeNode).digest as ByteString;
+      this.#use(this.#metacopy, ino, this.#nameOf(digest), digest);
     }
-    for (const i of payloads.repeated()) {
-      const inode = files[i] as Inode;
-      inode.redirect = this.#pool.use(this.#redirect, inode.node.payload as ByteString);
+    for (const ino of payloads.repeated()) {
+      this.#use(this.#path, ino, this.#redirect, (nodes[ino] as TreeNode).payload as ByteString);
     }
   }
 
-  /** As xattrAreaSize(), of such a file with all that it has. */
-  areaSize(inode: Inode): number {
-    const { xattrs, metacopy, redirect, node } = inode;
-    if (!standBefore(xattrs)) return xattrAreaSize(this.#allOf(inode));
-    let size = XATTR_HEADER_SIZE;
-    if (xattrs.length > 0) size = xattrAreaSize(xattrs);
-    if (isShared(metacopy)) size += XATTR_REF_SIZE;
-    else size += this.#digestSize(inode);
-    if (isShared(redirect)) size += XATTR_REF_SIZE;
-    else if (node.payload) size += entrySize(this.#redirect, node.payload);
+  /** Returns what stands in the column. */
+  #use(column: Uint32Array, ino: number, name: XattrNameInfo, value: ByteString): number {
+    const place = this.#entries.push(this.#pool.use(name, value));
+    column[ino] = place;
+    return place;
+  }
+
+  #useAgain(column: Uint32Array, ino: number, place: number): void {
+    this.#pool.useAgain(this.#entries[place - 1] as XattrEntry);
+    column[ino] = place;
+  }
+
+  /** As xattrAreaSize(), of an external node with all that it has; `xattrs` are those besides. */
+  areaSize(ino: number, node: TreeNode, xattrs: readonly XattrEntry[]): number {
+    if (!standBefore(xattrs)) return xattrAreaSize(this.allOf(ino, node, xattrs));
+    const { digest, payload } = node;
+    let size = xattrs.length > 0 ? xattrAreaSize(xattrs) : XATTR_HEADER_SIZE;
+    if (this.#shared(this.#metacopy, ino) !== undefined) size += XATTR_REF_SIZE;
+    else size += entrySize(this.#nameOf(digest), digest ?? overlay.EMPTY);
+    if (this.#shared(this.#path, ino) !== undefined) size += XATTR_REF_SIZE;
+    else if (payload) size += entrySize(this.#redirect, payload);
     return size;
   }
 
   /** As writeXattrArea(). */
-  writeArea(out: Uint8Array, words: Int32Array, start: number, inode: Inode, sharedBase: number): void {
-    const { xattrs, metacopy, redirect, node } = inode;
+  writeArea(
+    out: Uint8Array,
+    words: Int32Array,
+    start: number,
+    ino: number,
+    node: TreeNode,
+    xattrs: readonly XattrEntry[],
+    sharedBase: number,
+  ): void {
     if (!standBefore(xattrs)) {
-      writeXattrArea(out, words, start, this.#allOf(inode), sharedBase);
+      writeXattrArea(out, words, start, this.allOf(ino, node, xattrs), sharedBase);
       return;
     }
-    let filter = node.payload ? this.#filterBits : this.#noDigest.filterBit;
+    const { digest, payload } = node;
+    const metacopy = this.#shared(this.#metacopy, ino);
+    const redirect = this.#shared(this.#path, ino);
+    let filter = payload ? this.#filterBits : this.#noDigest.filterBit;
     let at = start + XATTR_HEADER_SIZE;
     for (const entry of xattrs) {
       filter |= entry.name.filterBit;
       if (entry.uses > 1) at = writeReference(words, at, entry, sharedBase);
     }
-    if (isShared(metacopy)) at = writeReference(words, at, metacopy, sharedBase);
-    if (isShared(redirect)) at = writeReference(words, at, redirect, sharedBase);
+    if (metacopy !== undefined) at = writeReference(words, at, metacopy, sharedBase);
+    if (redirect !== undefined) at = writeReference(words, at, redirect, sharedBase);
     words[start / 4] = ~filter;
     out[start + 4] = (at - start - XATTR_HEADER_SIZE) / XATTR_REF_SIZE;
     for (const entry of xattrs) if (entry.uses === 1) at = writeEntry(out, at, entry.name, entry.value);
-    if (!isShared(metacopy)) at = this.#writeDigest(out, at, inode);
-    if (node.payload && !isShared(redirect)) writeEntry(out, at, this.#redirect, node.payload);
+    if (metacopy === undefined) at = writeEntry(out, at, this.#nameOf(digest), digest ?? overlay.EMPTY);
+    if (payload && redirect === undefined) writeEntry(out, at, this.#redirect, payload);
   }
 
-  #digestSize({ node: { digest } }: Inode): number {
-    return digest === undefined
-      ? entrySize(this.#noDigest, overlay.EMPTY)
-      : entrySize(this.#nameOf(digest), digest);
+  /** The entry of a value that several have. */
+  #shared(column: Uint32Array, ino: number): XattrEntry | undefined {
+    const place = column[ino] as number;
+    if (place === 0) return undefined;
+    const entry = this.#entries[place - 1] as XattrEntry;
+    return entry.uses > 1 ? entry : undefined;
   }
 
-  #writeDigest(out: Uint8Array, at: number, { node: { digest } }: Inode): number {
-    return digest === undefined
-      ? writeEntry(out, at, this.#noDigest, overlay.EMPTY)
-      : writeEntry(out, at, this.#nameOf(digest), digest);
-  }
-
-  /** In name order, for what comes seldom. */
-  #allOf({ xattrs, metacopy, redirect, node }: Inode): XattrEntry[] {
-    const { digest, payload } = node;
-    const all = [...xattrs];
-    if (metacopy !== undefined) all.push(metacopy);
-    else if (digest !== undefined) all.push(ownEntry(this.#nameOf(digest), digest));
+  /** All xattrs of an external node, in name order. */
+  allOf(ino: number, { digest, payload }: TreeNode, xattrs: readonly XattrEntry[]): XattrEntry[] {
+    const metacopy = this.#shared(this.#metacopy, ino);
+    const redirect = this.#shared(this.#path, ino);
+    const all = [...xattrs, metacopy ?? ownEntry(this.#nameOf(digest), digest ?? overlay.EMPTY)];
     if (payload) all.push(redirect ?? ownEntry(this.#redirect, payload));
     return all.sort(byName);
   }
 
-  #nameOf({ length }: ByteString): XattrNameInfo {
-    return this.#digests.get(length) ?? this.#noDigest;
+  /** Without a digest, that of an empty value. */
+  #nameOf(digest: ByteString | undefined): XattrNameInfo {
+    return (digest && this.#digests.get(digest.length)) ?? this.#noDigest;
   }
 }
 
 function ownEntry(name: XattrNameInfo, value: ByteString): XattrEntry {
   return { name, value, uses: 1, sharedOffset: 0 };
-}
-
-function isShared(entry: XattrEntry | undefined): entry is XattrEntry {
-  return entry !== undefined && entry.uses > 1;
 }
 
 /** Whether all of these come before those of overlayfs, and leave references for them; mostly there is none, or a label. */

@@ -10,7 +10,6 @@ import { byName, type XattrEntry, XattrPool } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import * as overlay from './overlay.ts';
 import {
-  isExternal,
   isWhiteout,
   MAX_XATTR_SPACE,
   NO_XATTRS as NO_NODE_XATTRS,
@@ -18,7 +17,6 @@ import {
   resolveHardlink,
   S_IFCHR,
   S_IFDIR,
-  S_IFLNK,
   S_IFMT,
   S_IFREG,
   type TreeNode,
@@ -27,44 +25,36 @@ import {
 
 export type FormatVersion = 0 | 1;
 
-export interface Dirent {
-  readonly name: ByteString;
-  inode: Inode;
+/** By inode number. */
+export interface PlannedInodes {
+  readonly nodes: readonly TreeNode[];
+  /** As it is stored: a whiteout is a regular file. */
+  readonly mode: Uint16Array;
+  readonly nlink: Uint32Array;
+  /** In name order; of a file that has its bytes elsewhere without those of overlayfs, which are in the plan's `backing`. */
+  readonly xattrs: readonly (readonly XattrEntry[])[];
+  /** Of a directory, which of the plan's entries are its own. */
+  readonly entriesFrom: Uint32Array;
+  readonly entriesTo: Uint32Array;
 }
 
-/** Its own entry in the directory that has its first name. */
-export interface Inode extends Dirent {
-  readonly node: TreeNode;
-  readonly parent: Inode | undefined;
-  ino: number;
-  mode: number;
-  nlink: number;
-  /** Decides between compact and extended; of a directory set by the layout. */
-  size: number;
-  external: boolean;
-  /** In name order; of an external one without those of overlayfs, which are in the plan's `backing`. */
-  xattrs: readonly XattrEntry[];
-  /** If several have it. */
-  metacopy: XattrEntry | undefined;
-  redirect: XattrEntry | undefined;
-  /** Of a directory, in name order. */
-  entries: readonly Dirent[];
-  // Set by the layout:
-  extended: boolean;
-  xattrSize: number;
-  offset: number;
-  tail: number;
-  blocks: number;
+/** Names in directories, "." and ".." among them: of one directory after the other, in name order. */
+export interface PlannedEntries {
+  readonly names: readonly ByteString[];
+  /** Inode numbers. */
+  readonly inodes: readonly number[];
 }
 
+/** In columns: an object for each inode and name would take twice the time of all else here, most of it in the collector. */
 export interface ImagePlan {
-  version: FormatVersion;
-  inodes: Inode[];
-  xattrs: XattrPool;
+  readonly version: FormatVersion;
+  readonly inodes: PlannedInodes;
+  readonly entries: PlannedEntries;
+  readonly xattrs: XattrPool;
   /** Absent when every inode has all of its xattrs itself. */
-  backing?: BackingXattrs;
-  buildTimeSec: bigint;
-  buildTimeNsec: number;
+  readonly backing?: BackingXattrs;
+  readonly buildTimeSec: bigint;
+  readonly buildTimeNsec: number;
 }
 
 export const SELINUX = 'security.selinux' as ByteString;
@@ -81,128 +71,202 @@ export function planImage(tree: ValidatedTree, min: FormatVersion, max: FormatVe
 
 // Shared by all that have none: tens of thousands of empty arrays cost more time in the collector than the rest.
 const NO_XATTRS: readonly XattrEntry[] = [];
-const NO_ENTRIES: readonly Dirent[] = [];
 const DOT = '.' as ByteString;
 const DOT_DOT = '..' as ByteString;
 
-/** The stored form of a node, still without number, entries and xattrs. */
-export function newInode(node: TreeNode, parent: Inode | undefined, name = '' as ByteString): Inode {
-  return new PlannedInode(node, parent, name);
+interface Directory {
+  readonly ino: number;
+  /** Its number; of the root its own. */
+  readonly parent: number;
+  from: number;
+  to: number;
+  subdirectories: number;
+  hasWhiteout: boolean;
 }
 
-/** A class, so that it is its own entry from the beginning: changing that field would make engines compile anew. */
-class PlannedInode implements Inode {
-  declare readonly name: ByteString;
-  declare inode: Inode;
-  declare readonly node: TreeNode;
-  declare readonly parent: Inode | undefined;
-  declare ino: number;
-  declare mode: number;
-  declare nlink: number;
-  declare size: number;
-  declare external: boolean;
-  declare xattrs: readonly XattrEntry[];
-  declare metacopy: XattrEntry | undefined;
-  declare redirect: XattrEntry | undefined;
-  declare entries: readonly Dirent[];
-  declare extended: boolean;
-  declare xattrSize: number;
-  declare offset: number;
-  declare tail: number;
-  declare blocks: number;
-
-  constructor(node: TreeNode, parent: Inode | undefined, name: ByteString) {
-    const { mode } = node;
-    const type = mode & S_IFMT;
-    const whiteout = type === S_IFCHR && node.rdev === 0;
-    this.name = name;
-    this.inode = this;
-    this.node = node;
-    this.parent = parent;
-    this.ino = 0;
-    this.mode = whiteout ? (mode & ~S_IFMT) | S_IFREG : mode;
-    this.nlink = node.nlink;
-    this.size = whiteout ? 0 : type === S_IFLNK ? (node.payload ?? '').length : node.size;
-    this.external = type === S_IFREG && isExternal(node);
-    this.xattrs = NO_XATTRS;
-    this.metacopy = undefined;
-    this.redirect = undefined;
-    this.entries = NO_ENTRIES;
-    this.extended = false;
-    this.xattrSize = 0;
-    this.offset = 0;
-    this.tail = 0;
-    this.blocks = 0;
-  }
-}
-
-/** Its fields and one function are what all directories share: a closure for each of them is slower. */
+/** First every inode gets its number, then what is stored of it. */
 class Planner {
-  readonly #inodes: Inode[];
-  readonly #links: { readonly entry: Dirent; readonly node: TreeNode }[] = [];
-  readonly #files: Inode[] = [];
+  readonly #nodes: TreeNode[];
+  readonly #names: ByteString[] = [];
+  /** Of a hard link, until all inodes are known, -1 - its place in `#links`. */
+  readonly #targets: number[] = [];
+  readonly #links: TreeNode[] = [];
+  /** In the order of their numbers. */
+  readonly #directories: Directory[];
   readonly #pool = new XattrPool();
   /** Of the xattrs that many nodes share. */
   readonly #lists = new Map<TreeNode['xattrs'], readonly XattrEntry[]>();
   readonly #max: FormatVersion;
+  readonly #rootWhiteout: TreeNode;
   #version: FormatVersion;
-  // The directory whose children are queued.
-  #directory: Inode;
-  #entries: Dirent[] = [];
+  // The directory whose children are queued. One function for all of them: a closure for each is slower.
+  #directory: Directory;
   #last = DOT_DOT;
   #isSorted = true;
-  #subdirectories = 0;
-  #hasWhiteout = false;
 
   constructor(tree: ValidatedTree, min: FormatVersion, max: FormatVersion) {
     this.#version = min;
     this.#max = max;
-    this.#directory = newInode(tree, undefined);
-    this.#inodes = [this.#directory];
+    this.#nodes = [tree];
+    this.#directory = newDirectory(0, 0);
+    this.#directories = [this.#directory];
+    this.#rootWhiteout = rootWhiteout(tree);
   }
 
   plan(): ImagePlan {
-    const inodes = this.#inodes;
-    let { mtimeSec, mtimeNsec } = this.#directory.node;
-    for (let i = 0; i < inodes.length; i++) {
-      const inode = inodes[i] as Inode;
-      inode.ino = i;
-      this.#planInode(inode, i === 0);
-      const { node } = inode;
+    for (let i = 0; i < this.#directories.length; i++) this.#queueChildren(this.#directories[i] as Directory);
+    this.#connectLinks();
+    const inodes = this.#storedInodes();
+    const backing = new BackingXattrs(this.#pool, this.#nodes);
+    return {
+      version: this.#version,
+      inodes,
+      entries: { names: this.#names, inodes: this.#targets },
+      xattrs: this.#pool,
+      backing,
+      ...this.#earliest(),
+    };
+  }
+
+  /** Compact inodes have no other time. */
+  #earliest(): Pick<ImagePlan, 'buildTimeSec' | 'buildTimeNsec'> {
+    let { mtimeSec, mtimeNsec } = this.#nodes[0] as TreeNode;
+    for (const node of this.#nodes) {
       if (node.mtimeSec === mtimeSec ? node.mtimeNsec < mtimeNsec : node.mtimeSec < mtimeSec) {
         mtimeSec = node.mtimeSec;
         mtimeNsec = node.mtimeNsec;
       }
     }
-    this.#connectLinks();
-    const backing = new BackingXattrs(this.#pool);
-    backing.share(this.#files);
-    return {
-      version: this.#version,
-      inodes,
-      xattrs: this.#pool,
-      backing,
-      // Compact inodes have no other.
-      buildTimeSec: mtimeSec,
-      buildTimeNsec: mtimeNsec,
-    };
+    return { buildTimeSec: mtimeSec, buildTimeNsec: mtimeNsec };
   }
 
-  #planInode(inode: Inode, isRoot: boolean): void {
-    const { node } = inode;
-    node.index = inode.ino;
-    const isDirectory = (node.mode & S_IFMT) === S_IFDIR;
-    if (isDirectory) this.#queueChildren(inode, isRoot);
-    if (isRoot || (isDirectory && this.#hasWhiteout) || inode.mode !== node.mode) {
-      inode.xattrs = this.#markedXattrs(inode, isRoot);
-    } else {
-      if (node.xattrs.size > 0) inode.xattrs = this.#xattrsOf(node);
-      if (inode.external) this.#files.push(inode);
+  #queueChildren(directory: Directory): void {
+    const { ino, parent } = directory;
+    const nodes = this.#nodes;
+    const first = nodes.length;
+    directory.from = this.#names.length;
+    this.#directory = directory;
+    // Before most names, so that children that come in order are in order.
+    this.#names.push(DOT, DOT_DOT);
+    this.#targets.push(ino, parent);
+    this.#last = DOT_DOT;
+    this.#isSorted = true;
+    const { children } = nodes[ino] as TreeNode;
+    children?.forEach(this.#queueChild, this);
+    if (ino === 0) this.#queueRootWhiteouts(children);
+    if (!this.#isSorted) this.#sortEntries(directory.from, first);
+    directory.to = this.#names.length;
+    for (let i = first; i < nodes.length; i++) this.#number(nodes[i] as TreeNode, i);
+  }
+
+  #queueChild(child: TreeNode, name: ByteString): void {
+    if (name < this.#last) this.#isSorted = false;
+    this.#last = name;
+    this.#names.push(name);
+    if (child.hardlink !== undefined) {
+      this.#targets.push(-1 - this.#links.length);
+      this.#links.push(child);
+      return;
     }
+    this.#targets.push(this.#nodes.length);
+    this.#nodes.push(child);
+    if (isWhiteout(child)) this.#noteWhiteout();
+  }
+
+  #noteWhiteout(): void {
+    this.#directory.hasWhiteout = true;
+    this.#version = this.#max;
+  }
+
+  /** Of the entries from `from` on, whose inodes are those from `first` on. */
+  #sortEntries(from: number, first: number): void {
+    const names = this.#names.slice(from);
+    const targets = this.#targets.slice(from);
+    const nodes = this.#nodes.slice(first);
+    const order = names.map((_, i) => i);
+    order.sort((a, b) => ((names[a] as ByteString) < (names[b] as ByteString) ? -1 : 1));
+    let ino = first;
+    let entry = from;
+    for (const i of order) {
+      const target = targets[i] as number;
+      this.#names[entry] = names[i] as ByteString;
+      this.#targets[entry] = target < first ? target : ino;
+      if (target >= first) this.#nodes[ino++] = nodes[target - first] as TreeNode;
+      entry++;
+    }
+  }
+
+  #number(node: TreeNode, ino: number): void {
+    node.index = ino;
+    if ((node.mode & S_IFMT) !== S_IFDIR) return;
+    this.#directory.subdirectories++;
+    this.#directories.push(newDirectory(ino, this.#directory.ino));
+  }
+
+  #queueRootWhiteouts(children: TreeNode['children']): void {
+    this.#isSorted = false;
+    for (const name of OBJECT_DIR_NAMES) {
+      if (children?.has(name)) continue;
+      this.#names.push(name);
+      this.#targets.push(this.#nodes.length);
+      this.#nodes.push(this.#rootWhiteout);
+    }
+  }
+
+  #connectLinks(): void {
+    if (this.#links.length === 0) return;
+    const targets = this.#targets;
+    for (let i = 0; i < targets.length; i++) {
+      const code = targets[i] as number;
+      if (code >= 0) continue;
+      const node = resolveHardlink(this.#links[-1 - code] as TreeNode);
+      const ino = node?.index ?? 0;
+      if (node === undefined || this.#nodes[ino] !== node) {
+        throw badInput('hardlink-target-missing', 'cannot write image: tree has changed');
+      }
+      targets[i] = ino;
+    }
+  }
+
+  #storedInodes(): PlannedInodes {
+    const count = this.#nodes.length;
+    const stored = {
+      nodes: this.#nodes,
+      mode: new Uint16Array(count),
+      nlink: new Uint32Array(count),
+      xattrs: [],
+      entriesFrom: new Uint32Array(count),
+      entriesTo: new Uint32Array(count),
+    };
+    let next = 0;
+    for (let ino = 0; ino < count; ino++) {
+      const directory = this.#directories[next];
+      if (directory?.ino !== ino) this.#store(stored, ino, undefined);
+      else {
+        this.#store(stored, ino, directory);
+        next++;
+      }
+    }
+    return stored;
+  }
+
+  #store(stored: GrowingInodes, ino: number, directory: Directory | undefined): void {
+    const node = this.#nodes[ino] as TreeNode;
+    const isHidden = isWhiteout(node) && node !== this.#rootWhiteout;
+    stored.mode[ino] = isHidden ? (node.mode & ~S_IFMT) | S_IFREG : node.mode;
+    stored.nlink[ino] = node.nlink;
+    if (directory !== undefined) {
+      stored.nlink[ino] = 2 + directory.subdirectories;
+      stored.entriesFrom[ino] = directory.from;
+      stored.entriesTo[ino] = directory.to;
+    }
+    const hasMarks = isHidden || ino === 0 || directory?.hasWhiteout === true;
+    stored.xattrs.push(hasMarks ? this.#markedXattrs(node, ino, directory) : this.#xattrsOf(node));
   }
 
   /** Those that the node itself carries. */
   #xattrsOf({ xattrs }: TreeNode): readonly XattrEntry[] {
+    if (xattrs.size === 0) return NO_XATTRS;
     const pool = this.#pool;
     let list = this.#lists.get(xattrs);
     if (list !== undefined) {
@@ -216,97 +280,14 @@ class Planner {
     return list;
   }
 
-  #queueChildren(dir: Inode, isRoot: boolean): void {
-    // Before most names, so that children that come in order are in order.
-    const entries: Dirent[] = [
-      { name: DOT, inode: dir },
-      { name: DOT_DOT, inode: dir.parent ?? dir },
-    ];
-    const first = this.#inodes.length;
-    this.#directory = dir;
-    this.#entries = entries;
-    this.#last = DOT_DOT;
-    this.#isSorted = true;
-    this.#subdirectories = 0;
-    this.#hasWhiteout = false;
-    dir.node.children?.forEach(this.#queueChild, this);
-    if (isRoot) this.#queueRootWhiteouts(dir);
-    if (!this.#isSorted) {
-      entries.sort((a, b) => (a.name < b.name ? -1 : 1));
-      this.#inodes.length = first;
-      for (const entry of entries) if (entry.inode === entry) this.#inodes.push(entry.inode);
-    }
-    dir.entries = entries;
-    dir.nlink = 2 + this.#subdirectories;
-  }
-
-  #queueChild(child: TreeNode, name: ByteString): void {
-    if (name < this.#last) this.#isSorted = false;
-    this.#last = name;
-    if (child.hardlink !== undefined) {
-      // Until all inodes are known, the directory itself stands in for the target.
-      const entry: Dirent = { name, inode: this.#directory };
-      this.#entries.push(entry);
-      this.#links.push({ entry, node: child });
-      return;
-    }
-    const inode = newInode(child, this.#directory, name);
-    this.#entries.push(inode);
-    this.#inodes.push(inode);
-    if ((child.mode & S_IFMT) === S_IFDIR) this.#subdirectories++;
-    else if (inode.mode !== child.mode) this.#noteWhiteout();
-  }
-
-  #noteWhiteout(): void {
-    this.#hasWhiteout = true;
-    this.#version = this.#max;
-  }
-
-  /** Real whiteouts, never escaped: they hide the backing store's object directories from the mounted root. */
-  #queueRootWhiteouts(root: Inode): void {
-    const { uid, gid, mtimeSec, mtimeNsec, xattrs, children } = root.node;
-    const label = xattrs.get(SELINUX);
-    const node = newNode({
-      mode: WHITEOUT_MODE,
-      uid,
-      gid,
-      rdev: 0,
-      nlink: 1,
-      size: 0,
-      mtimeSec,
-      mtimeNsec,
-      xattrs: label === undefined ? NO_NODE_XATTRS : new Map([[SELINUX, label]]),
-    });
-    this.#isSorted = false;
-    for (const name of OBJECT_DIR_NAMES) {
-      if (children?.has(name)) continue;
-      const inode = newInode(node, root, name);
-      inode.mode = WHITEOUT_MODE;
-      this.#entries.push(inode);
-    }
-  }
-
-  #connectLinks(): void {
-    for (const { entry, node } of this.#links) {
-      const target = resolveHardlink(node);
-      const inode = target && this.#inodes[target.index ?? 0];
-      if (inode === undefined || inode.node !== target) {
-        throw badInput('hardlink-target-missing', 'cannot write image: tree has changed');
-      }
-      entry.inode = inode;
-    }
-  }
-
   /** Of the root, of whiteouts and of what holds them: the xattrs of overlayfs come to those of the node. */
-  #markedXattrs(inode: Inode, isRoot: boolean): XattrEntry[] {
-    const { node } = inode;
+  #markedXattrs(node: TreeNode, ino: number, directory: Directory | undefined): XattrEntry[] {
     const list = new XattrList(node);
-    if (isRoot) list.set(overlay.OPAQUE, overlay.OPAQUE_ROOT);
-    if (isWhiteout(node) && (inode.mode & S_IFMT) === S_IFREG) {
+    if (ino === 0) list.set(overlay.OPAQUE, overlay.OPAQUE_ROOT);
+    if (directory === undefined) {
       list.set(overlay.ESCAPED_WHITEOUT, overlay.EMPTY);
       list.set(overlay.USER_WHITEOUT, overlay.EMPTY);
-    }
-    if (inode.entries !== NO_ENTRIES && this.#hasWhiteout) {
+    } else if (directory.hasWhiteout) {
       list.set(overlay.ESCAPED_WHITEOUTS, overlay.EMPTY);
       list.set(overlay.USER_WHITEOUTS, overlay.EMPTY);
       if (this.#version >= 1) {
@@ -316,6 +297,31 @@ class Planner {
     }
     return list.entries(this.#pool);
   }
+}
+
+interface GrowingInodes extends PlannedInodes {
+  readonly xattrs: (readonly XattrEntry[])[];
+}
+
+function newDirectory(ino: number, parent: number): Directory {
+  return { ino, parent, from: 0, to: 0, subdirectories: 0, hasWhiteout: false };
+}
+
+/** A real one, never escaped: those of the root hide the backing store's object directories from the mounted root. */
+function rootWhiteout(root: TreeNode): TreeNode {
+  const { uid, gid, mtimeSec, mtimeNsec, xattrs } = root;
+  const label = xattrs.get(SELINUX);
+  return newNode({
+    mode: WHITEOUT_MODE,
+    uid,
+    gid,
+    rdev: 0,
+    nlink: 1,
+    size: 0,
+    mtimeSec,
+    mtimeNsec,
+    xattrs: label === undefined ? NO_NODE_XATTRS : new Map([[SELINUX, label]]),
+  });
 }
 
 /** 00..ff, the names that a store of backing files has. */

@@ -8,10 +8,21 @@
 import { type ByteString, putBytes } from './byte-strings.ts';
 import { roundUp } from './bytes.ts';
 import * as layout from './erofs-layout.ts';
-import { type Dirent, type FormatVersion, type ImagePlan, type Inode, planImage } from './erofs-plan.ts';
-import { writeXattrArea, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
+import { type FormatVersion, type ImagePlan, type PlannedEntries, planImage } from './erofs-plan.ts';
+import { writeXattrArea, type XattrEntry, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type ValidatedTree } from './tree.ts';
+import {
+  isExternal,
+  isWhiteout,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  type TreeNode,
+  type ValidatedTree,
+} from './tree.ts';
 
 export interface ImageOptions {
   /** Default 0. */
@@ -35,6 +46,7 @@ const GID_WORD = layout.EXTENDED.GID / 4;
 const MTIME_NSEC_WORD = layout.EXTENDED.MTIME_NSEC / 4;
 const NLINK_WORD = layout.EXTENDED.NLINK / 4;
 const DIRENT_WORDS = layout.DIRENT_SIZE / 4;
+const SLOT_WORDS = SLOT_SIZE / 4;
 const MAX_U32 = 0xffffffff;
 
 /** The image of this tree. With the default options it is the one whose digest ostree puts into commits. */
@@ -43,92 +55,132 @@ export function writeImage(tree: ValidatedTree, options: ImageOptions = {}): Uin
   return emitImage(plan, layoutImage(plan));
 }
 
-export interface ImageLayout {
+/** Where everything goes; the columns by inode number. */
+export class ImageLayout {
+  /** Where an inode stands, in slots. */
+  readonly nid: Uint32Array;
+  readonly isExtended: Uint8Array;
+  readonly xattrBytes: Uint32Array;
+  /** Data behind the inode and its xattrs, and in blocks of its own. */
+  readonly tail: Uint16Array;
+  readonly blocks: Uint32Array;
+  /** 0 for what is no directory. */
+  readonly directoryBytes: Uint32Array;
   /** Where the shared xattrs begin. */
-  inodesEnd: number;
+  inodesEnd = 0;
   /** Where the data blocks begin. */
-  dataStart: number;
-  size: number;
+  dataStart = 0;
+  /** Of the image. */
+  bytes = 0;
+
+  constructor(inodes: number) {
+    this.nid = new Uint32Array(inodes);
+    this.isExtended = new Uint8Array(inodes);
+    this.xattrBytes = new Uint32Array(inodes);
+    this.tail = new Uint16Array(inodes);
+    this.blocks = new Uint32Array(inodes);
+    this.directoryBytes = new Uint32Array(inodes);
+  }
 }
 
 /** Gives every inode of the plan its place. */
 export function layoutImage(plan: ImagePlan): ImageLayout {
   plan.xattrs.layoutShared();
+  const count = plan.inodes.nodes.length;
+  const places = new ImageLayout(count);
   let end: number = layout.SUPER.END;
   let blocks = 0;
-  for (const inode of plan.inodes) {
-    end = placeInode(inode, plan, roundUp(end, SLOT_SIZE));
-    blocks += inode.blocks;
+  for (let ino = 0; ino < count; ino++) {
+    end = placeInode(plan, places, ino, roundUp(end, SLOT_SIZE));
+    blocks += places.blocks[ino] as number;
   }
-  const inodesEnd = roundUp(end, SLOT_SIZE);
-  const dataStart = roundUp(inodesEnd + plan.xattrs.sharedSize, BLOCK_SIZE);
-  return { inodesEnd, dataStart, size: dataStart + blocks * BLOCK_SIZE };
+  places.inodesEnd = roundUp(end, SLOT_SIZE);
+  places.dataStart = roundUp(places.inodesEnd + plan.xattrs.sharedSize, BLOCK_SIZE);
+  places.bytes = places.dataStart + blocks * BLOCK_SIZE;
+  return places;
 }
 
 /** The bytes of a plan that has its layout. */
-export function emitImage(plan: ImagePlan, { inodesEnd, dataStart, size }: ImageLayout): Uint8Array {
-  const out = new Uint8Array(size);
+export function emitImage(plan: ImagePlan, places: ImageLayout): Uint8Array {
+  const out = new Uint8Array(places.bytes);
   const view = new DataView(out.buffer);
   // In the order of the processor's bytes: little endian wherever this runs.
-  const words = new Int32Array(out.buffer);
+  const image = { out, view, words: new Int32Array(out.buffer) };
   writeHeader(view, plan);
-  writeSuperblock(view, plan, inodesEnd, size);
-  const { backing } = plan;
-  const sharedBase = inodesEnd % BLOCK_SIZE;
-  let block = dataStart / BLOCK_SIZE;
-  for (const inode of plan.inodes) {
-    const end = 4 * writeInode(words, view, inode, inode.blocks > 0 ? block : 0);
-    if (inode.external && backing !== undefined) backing.writeArea(out, words, end, inode, sharedBase);
-    else if (inode.xattrSize > 0) writeXattrArea(out, words, end, inode.xattrs, sharedBase);
-    if (inode.tail + inode.blocks > 0) writeData(out, words, inode, end + inode.xattrSize, block);
-    block += inode.blocks;
+  writeSuperblock(view, plan, places);
+  const count = plan.inodes.nodes.length;
+  let block = places.dataStart / BLOCK_SIZE;
+  for (let ino = 0; ino < count; ino++) {
+    writeFile(image, plan, places, ino, block);
+    block += places.blocks[ino] as number;
   }
-  plan.xattrs.writeShared(out, inodesEnd);
+  plan.xattrs.writeShared(out, places.inodesEnd);
   return out;
 }
 
+/** The same memory three times. */
+interface Image {
+  readonly out: Uint8Array;
+  readonly view: DataView;
+  readonly words: Int32Array;
+}
+
 /** `start` is where it goes when nothing behind it crosses a block; returns where it ends. */
-function placeInode(inode: Inode, plan: ImagePlan, start: number): number {
-  measure(inode);
-  const type = inode.mode & S_IFMT;
-  inode.extended = needsExtended(inode, plan);
-  const { backing } = plan;
-  inode.xattrSize =
-    inode.external && backing !== undefined ? backing.areaSize(inode) : xattrAreaSize(inode.xattrs);
-  const head = (inode.extended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + inode.xattrSize;
-  inode.offset = start;
+function placeInode(plan: ImagePlan, places: ImageLayout, ino: number, start: number): number {
+  const { inodes, backing } = plan;
+  const node = inodes.nodes[ino] as TreeNode;
+  const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
+  const type = (inodes.mode[ino] as number) & S_IFMT;
+  const external = isExternal(node);
+  measureData(plan, places, ino);
+  const isExtended = needsExtended(plan, places, ino);
+  const xattrBytes =
+    external && backing !== undefined ? backing.areaSize(ino, node, xattrs) : xattrAreaSize(xattrs);
+  const head = (isExtended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + xattrBytes;
+  let tail = places.tail[ino] as number;
+  let at = start;
   // Nothing to place, as of most: saves an object for each.
-  if (type === S_IFLNK || ((start + head) % BLOCK_SIZE) + inode.tail > BLOCK_SIZE) {
-    const { offset, moved } = layout.placeInode(type === S_IFLNK, start, head, inode.tail);
-    inode.offset = offset;
+  if (type === S_IFLNK || ((start + head) % BLOCK_SIZE) + tail > BLOCK_SIZE) {
+    const { offset, moved } = layout.placeInode(type === S_IFLNK, start, head, tail);
+    at = offset;
     if (moved) {
-      inode.blocks++;
-      inode.tail = 0;
+      places.blocks[ino] = (places.blocks[ino] as number) + 1;
+      places.tail[ino] = 0;
+      tail = 0;
     }
   }
-  return inode.offset + head + inode.tail;
+  places.isExtended[ino] = isExtended ? 1 : 0;
+  places.xattrBytes[ino] = xattrBytes;
+  places.nid[ino] = at / SLOT_SIZE;
+  return at + head + tail;
 }
 
 /** Whole blocks and the bytes behind the inode. */
-function measure(inode: Inode): void {
-  const { content } = inode.node;
-  if (inode.external) {
-    inode.tail = layout.CHUNK_INDEX_SIZE * layout.chunkCount(inode.size);
-  } else if (inode.entries.length > 0) {
-    measureDirectory(inode);
-  } else if ((inode.mode & S_IFMT) === S_IFLNK) {
-    inode.tail = inode.size;
+function measureData(plan: ImagePlan, places: ImageLayout, ino: number): void {
+  const { nodes, mode } = plan.inodes;
+  const node = nodes[ino] as TreeNode;
+  const { content } = node;
+  const type = (mode[ino] as number) & S_IFMT;
+  if (isExternal(node)) {
+    places.tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(node.size);
+  } else if (type === S_IFDIR) {
+    measureDirectory(plan, places, ino);
+  } else if (type === S_IFLNK) {
+    places.tail[ino] = (node.payload ?? '').length;
   } else if (content !== undefined) {
-    inode.tail = layout.tailOfContent(content.length);
-    inode.blocks = Math.ceil((content.length - inode.tail) / BLOCK_SIZE);
+    const tail = layout.tailOfContent(content.length);
+    places.tail[ino] = tail;
+    places.blocks[ino] = Math.ceil((content.length - tail) / BLOCK_SIZE);
   }
 }
 
-function measureDirectory(inode: Inode): void {
+function measureDirectory({ inodes, entries }: ImagePlan, places: ImageLayout, ino: number): void {
+  const { names } = entries;
+  const to = inodes.entriesTo[ino] as number;
   let blocks = 0;
   let used = 0;
-  for (const { name } of inode.entries) {
-    const size = DIRENT_SIZE + name.length;
+  for (let i = inodes.entriesFrom[ino] as number; i < to; i++) {
+    const size = DIRENT_SIZE + (names[i] as ByteString).length;
     if (used + size > BLOCK_SIZE) {
       blocks++;
       used = 0;
@@ -139,21 +191,35 @@ function measureDirectory(inode: Inode): void {
     blocks++;
     used = 0;
   }
-  inode.blocks = blocks;
-  inode.tail = used;
-  inode.size = blocks * BLOCK_SIZE + used;
+  places.blocks[ino] = blocks;
+  places.tail[ino] = used;
+  places.directoryBytes[ino] = blocks * BLOCK_SIZE + used;
 }
 
-function needsExtended(inode: Inode, plan: ImagePlan): boolean {
-  const { node } = inode;
+function needsExtended(plan: ImagePlan, places: ImageLayout, ino: number): boolean {
+  const { nodes, nlink } = plan.inodes;
+  const node = nodes[ino] as TreeNode;
   return (
     node.mtimeSec !== plan.buildTimeSec ||
     node.mtimeNsec !== plan.buildTimeNsec ||
-    inode.nlink > MAX_U16 ||
+    (nlink[ino] as number) > MAX_U16 ||
     node.uid > MAX_U16 ||
     node.gid > MAX_U16 ||
-    inode.size > MAX_U32
+    sizeOf(plan, places, ino) > MAX_U32
   );
+}
+
+/** Of a whiteout 0, whatever its node says. */
+function sizeOf({ inodes }: ImagePlan, places: ImageLayout, ino: number): number {
+  const node = inodes.nodes[ino] as TreeNode;
+  switch ((inodes.mode[ino] as number) & S_IFMT) {
+    case S_IFDIR:
+      return places.directoryBytes[ino] as number;
+    case S_IFLNK:
+      return (node.payload ?? '').length;
+    default:
+      return isWhiteout(node) ? 0 : node.size;
+  }
 }
 
 function writeHeader(view: DataView, plan: ImagePlan): void {
@@ -164,75 +230,110 @@ function writeHeader(view: DataView, plan: ImagePlan): void {
   view.setUint32(layout.HEADER.COMPOSEFS_VERSION, plan.version, true);
 }
 
-function writeSuperblock(view: DataView, plan: ImagePlan, inodesEnd: number, size: number): void {
+function writeSuperblock(view: DataView, plan: ImagePlan, { nid, inodesEnd, bytes }: ImageLayout): void {
   const { SUPER } = layout;
-  const rootNid = (plan.inodes[0] as Inode).offset / SLOT_SIZE;
+  const rootNid = nid[0] as number;
   if (rootNid > layout.MAX_ROOT_NID) {
     throw badInput(
       'tree-root-too-large',
       `cannot write image: the root's inode number ${rootNid} exceeds 16 bits`,
     );
   }
-  if (size / BLOCK_SIZE > MAX_U32) {
-    throw badInput('tree-too-large', `cannot write image: ${size} bytes are more than EROFS addresses`);
+  if (bytes / BLOCK_SIZE > MAX_U32) {
+    throw badInput('tree-too-large', `cannot write image: ${bytes} bytes are more than EROFS addresses`);
   }
   view.setUint32(SUPER.MAGIC, layout.EROFS_MAGIC, true);
   view.setUint32(SUPER.FEATURE_COMPAT, layout.FEATURE_COMPAT, true);
   view.setUint8(SUPER.BLKSZBITS, layout.BLOCK_SIZE_LOG2);
   view.setUint16(SUPER.ROOT_NID, rootNid, true);
-  view.setBigUint64(SUPER.INOS, BigInt(plan.inodes.length), true);
+  view.setBigUint64(SUPER.INOS, BigInt(plan.inodes.nodes.length), true);
   view.setBigInt64(SUPER.BUILD_TIME, plan.buildTimeSec, true);
   view.setUint32(SUPER.BUILD_TIME_NSEC, plan.buildTimeNsec, true);
-  view.setUint32(SUPER.BLOCKS, size / BLOCK_SIZE, true);
+  view.setUint32(SUPER.BLOCKS, bytes / BLOCK_SIZE, true);
   view.setUint32(SUPER.XATTR_BLKADDR, Math.floor(inodesEnd / BLOCK_SIZE), true);
 }
 
-/** `block`: its first one. Returns the word that its xattrs begin with. */
-function writeInode(words: Int32Array, view: DataView, inode: Inode, block: number): number {
-  const { node, mode, extended } = inode;
+/** An inode, its xattrs and its data. `block`: the first one that it may have. */
+function writeFile(image: Image, plan: ImagePlan, places: ImageLayout, ino: number, block: number): void {
+  const { inodes, backing } = plan;
+  const { out, words } = image;
+  const blocks = places.blocks[ino] as number;
+  const xattrBytes = places.xattrBytes[ino] as number;
+  const sharedBase = places.inodesEnd % BLOCK_SIZE;
+  const node = inodes.nodes[ino] as TreeNode;
+  const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
+  const end = 4 * writeInode(image, plan, places, ino, blocks > 0 ? block : 0);
+  if (backing !== undefined && isExternal(node)) {
+    backing.writeArea(out, words, end, ino, node, xattrs, sharedBase);
+  } else if (xattrBytes > 0) writeXattrArea(out, words, end, xattrs, sharedBase);
+  if (blocks + (places.tail[ino] as number) > 0) {
+    writeData(image, plan, places, ino, end + xattrBytes, block);
+  }
+}
+
+/** `block`: its first one, or 0. Returns the word that its xattrs begin with. */
+function writeInode(
+  { words, view }: Image,
+  plan: ImagePlan,
+  places: ImageLayout,
+  ino: number,
+  block: number,
+): number {
+  const node = plan.inodes.nodes[ino] as TreeNode;
+  const mode = plan.inodes.mode[ino] as number;
+  const nlink = plan.inodes.nlink[ino] as number;
+  const isExtended = places.isExtended[ino] as number;
   const type = mode & S_IFMT;
-  const form = inode.external
+  const form = isExternal(node)
     ? layout.LAYOUT_CHUNK_BASED
-    : inode.tail > 0
-      ? layout.LAYOUT_FLAT_INLINE
-      : layout.LAYOUT_FLAT_PLAIN;
-  const format = (form << layout.FORMAT_LAYOUT_SHIFT) | (extended ? layout.FORMAT_EXTENDED : 0);
-  const at = inode.offset / 4;
-  words[at] = format | (xattrCount(inode.xattrSize) << 16);
-  words[at + UNION_WORD] = unionField(inode, block);
-  words[at + INO_WORD] = inode.ino;
-  const size = type === S_IFDIR || type === S_IFREG || type === S_IFLNK ? inode.size : 0;
+    : places.tail[ino] === 0
+      ? layout.LAYOUT_FLAT_PLAIN
+      : layout.LAYOUT_FLAT_INLINE;
+  const format = (form << layout.FORMAT_LAYOUT_SHIFT) | (isExtended ? layout.FORMAT_EXTENDED : 0);
+  const at = (places.nid[ino] as number) * SLOT_WORDS;
+  words[at] = format | (xattrCount(places.xattrBytes[ino] as number) << 16);
+  words[at + UNION_WORD] = unionField(node, type, block);
+  words[at + INO_WORD] = ino;
+  const size = type === S_IFDIR || type === S_IFREG || type === S_IFLNK ? sizeOf(plan, places, ino) : 0;
   words[at + SIZE_WORD] = size;
-  if (!extended) {
-    words[at + MODE_WORD] = (mode & MAX_U16) | (inode.nlink << 16);
+  if (!isExtended) {
+    words[at + MODE_WORD] = mode | (nlink << 16);
     words[at + UID_WORD] = node.uid | (node.gid << 16);
     return at + COMPACT_WORDS;
   }
-  words[at + MODE_WORD] = mode & MAX_U16;
+  words[at + MODE_WORD] = mode;
   if (size > MAX_U32) words[at + SIZE_WORD + 1] = size / 2 ** 32;
   words[at + UID_WORD] = node.uid;
   words[at + GID_WORD] = node.gid;
-  view.setBigInt64(inode.offset + layout.EXTENDED.MTIME, node.mtimeSec, true);
+  view.setBigInt64(4 * at + layout.EXTENDED.MTIME, node.mtimeSec, true);
   words[at + MTIME_NSEC_WORD] = node.mtimeNsec;
-  words[at + NLINK_WORD] = inode.nlink;
+  words[at + NLINK_WORD] = nlink;
   return at + EXTENDED_WORDS;
 }
 
 /** i_u: device number, chunk format or first data block. libcomposefs lets the last two overlap. */
-function unionField(inode: Inode, block: number): number {
-  if (inode.external) return (block & 0xffff0000) | (layout.chunkBits(inode.size) - layout.BLOCK_SIZE_LOG2);
-  const type = inode.mode & S_IFMT;
-  return type === S_IFCHR || type === S_IFBLK ? inode.node.rdev : block;
+function unionField(node: TreeNode, type: number, block: number): number {
+  if (isExternal(node)) return (block & 0xffff0000) | (layout.chunkBits(node.size) - layout.BLOCK_SIZE_LOG2);
+  return type === S_IFCHR || type === S_IFBLK ? node.rdev : block;
 }
 
-function writeData(out: Uint8Array, words: Int32Array, inode: Inode, tailStart: number, block: number): void {
-  const { tail, node } = inode;
+function writeData(
+  image: Image,
+  plan: ImagePlan,
+  places: ImageLayout,
+  ino: number,
+  tailStart: number,
+  block: number,
+): void {
+  const { out, words } = image;
+  const node = plan.inodes.nodes[ino] as TreeNode;
+  const tail = places.tail[ino] as number;
   const blockStart = block * BLOCK_SIZE;
-  if (inode.external) {
-    if (inode.blocks > 0) out.fill(0xff, blockStart, blockStart + BLOCK_SIZE);
+  if (isExternal(node)) {
+    if (tail === 0) out.fill(0xff, blockStart, blockStart + BLOCK_SIZE);
     else for (let at = tailStart; at < tailStart + tail; at += 4) words[at / 4] = layout.CHUNK_HOLE;
-  } else if (inode.entries.length > 0) {
-    writeDirectory(out, words, inode, tailStart, block);
+  } else if (places.directoryBytes[ino] !== 0) {
+    writeDirectory(image, plan, places, ino, tailStart, block);
   } else if (node.content !== undefined) {
     const whole = node.content.length - tail;
     if (whole > 0) out.set(node.content.subarray(0, whole), blockStart);
@@ -244,45 +345,52 @@ function writeData(out: Uint8Array, words: Int32Array, inode: Inode, tailStart: 
 
 /** Splits the entries as measureDirectory() did: full blocks first, the rest behind the inode. */
 function writeDirectory(
-  out: Uint8Array,
-  words: Int32Array,
-  { entries, blocks }: Inode,
+  image: Image,
+  { inodes, entries }: ImagePlan,
+  places: ImageLayout,
+  ino: number,
   tailStart: number,
   block: number,
 ): void {
-  let first = 0;
+  const blocks = places.blocks[ino] as number;
+  const to = inodes.entriesTo[ino] as number;
+  let first = inodes.entriesFrom[ino] as number;
   let used = 0;
   let chunk = 0;
-  const place = () => (chunk < blocks ? (block + chunk) * BLOCK_SIZE : tailStart);
-  for (let i = 0; i < entries.length; i++) {
-    const size = DIRENT_SIZE + (entries[i] as Dirent).name.length;
+  const write = (end: number) => {
+    const start = chunk < blocks ? (block + chunk) * BLOCK_SIZE : tailStart;
+    writeDirents(image, entries, inodes.mode, places.nid, start, first, end);
+  };
+  for (let i = first; i < to; i++) {
+    const size = DIRENT_SIZE + (entries.names[i] as ByteString).length;
     if (used + size > BLOCK_SIZE) {
-      writeDirents(out, words, place(), entries, first, i);
+      write(i);
       first = i;
       used = 0;
       chunk++;
     }
     used += size;
   }
-  writeDirents(out, words, place(), entries, first, entries.length);
+  write(to);
 }
 
+/** Those from `first` to `end`, as one chunk from `start` on. */
 function writeDirents(
-  out: Uint8Array,
-  words: Int32Array,
+  { out, words }: Image,
+  { names, inodes }: PlannedEntries,
+  modes: Uint16Array,
+  nids: Uint32Array,
   start: number,
-  entries: readonly Dirent[],
   first: number,
   end: number,
 ): void {
   let nameOffset = (end - first) * DIRENT_SIZE;
   let at = start / 4;
   for (let i = first; i < end; i++) {
-    const { name, inode } = entries[i] as Dirent;
-    const nid = inode.offset / SLOT_SIZE;
-    words[at] = nid;
-    if (nid > MAX_U32) words[at + 1] = nid / 2 ** 32;
-    words[at + 2] = nameOffset | (layout.direntType(inode.mode) << 16);
+    const name = names[i] as ByteString;
+    const ino = inodes[i] as number;
+    words[at] = nids[ino] as number;
+    words[at + 2] = nameOffset | (layout.direntType(modes[ino] as number) << 16);
     putBytes(out, start + nameOffset, name);
     nameOffset += name.length;
     at += DIRENT_WORDS;

@@ -4,12 +4,13 @@ import { dumpImage } from '../../src/formats/dump.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
 import { ascii, type ByteString, fromByteString, hex, toByteString } from '../../src/formats/encoding.ts';
 import { findingText } from '../../src/formats/erofs-findings.ts';
-import { type ImagePlan, type Inode, planImage } from '../../src/formats/erofs-plan.ts';
+import { type ImagePlan, planImage } from '../../src/formats/erofs-plan.ts';
 import { checkImage, imageObjects, readImage } from '../../src/formats/erofs-read.ts';
 import { emitImage, layoutImage, writeImage } from '../../src/formats/erofs-write.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
 import { MAX_DEPTH, type TreeNode, type ValidatedTree, validateTree } from '../../src/formats/tree.ts';
 import { randomDump } from '../oracles/random-dump.ts';
+import { type CraftedInode, craftedInodes, planOf } from './crafted-plan.ts';
 import { BACKING, DIGEST, FIXTURE_DUMP, fixtureImage, fixtureTree, locate } from './image-fixture.ts';
 import { MUTATIONS } from './image-mutations.ts';
 import { rewriteImage } from './rewrite-image.ts';
@@ -20,9 +21,14 @@ function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('latin1');
 }
 
-type Craft = [what: string, change: (inodes: Inode[], plan: ImagePlan) => void, code: string, fact: string];
+type Craft = [
+  what: string,
+  change: (inodes: CraftedInode[], plan: ImagePlan) => void,
+  code: string,
+  fact: string,
+];
 
-function inodeAt(inodes: Inode[], ...path: string[]): Inode {
+function inodeAt(inodes: CraftedInode[], ...path: string[]): CraftedInode {
   let inode = inodes[0];
   for (const name of path) inode = inode?.entries.find((entry) => entry.name === name)?.inode;
   if (inode === undefined) throw new Error(`the fixture has no ${path.join('/')}`);
@@ -35,7 +41,7 @@ const CRAFTED: Craft[] = [
     'inodes in another order',
     (inodes) => {
       const [b, c] = [inodes.indexOf(inodeAt(inodes, 'c')), inodes.indexOf(inodeAt(inodes, 'd'))];
-      [inodes[b], inodes[c]] = [inodes[c] as Inode, inodes[b] as Inode];
+      [inodes[b], inodes[c]] = [inodes[c] as CraftedInode, inodes[b] as CraftedInode];
     },
     'composefs-order-invalid',
     'breadth-first',
@@ -110,8 +116,7 @@ const CRAFTED: Craft[] = [
     'a whiteout with content',
     (inodes) => {
       const inode = inodeAt(inodes, 'w', 'gone');
-      inode.size = 4;
-      inode.node.content = new Uint8Array(4);
+      inode.node = { ...inode.node, mode: inode.mode, size: 4, content: new Uint8Array(4) };
     },
     'composefs-whiteout-invalid',
     '4 bytes',
@@ -119,9 +124,7 @@ const CRAFTED: Craft[] = [
   [
     'too much inline content',
     (inodes) => {
-      const inode = inodeAt(inodes, 'b');
-      inode.size = 6000;
-      inode.node.content = new Uint8Array(6000);
+      Object.assign(inodeAt(inodes, 'b').node, { size: 6000, content: new Uint8Array(6000) });
     },
     'composefs-content-too-large',
     '6000',
@@ -149,7 +152,7 @@ const CRAFTED: Craft[] = [
     'a root whiteout with another owner',
     (inodes) => {
       const inode = inodeAt(inodes, '7f');
-      Object.assign(inode, { node: { ...inode.node, uid: 1 } });
+      inode.node = { ...inode.node, uid: 1 };
     },
     'composefs-whiteout-invalid',
     '"7f"',
@@ -199,9 +202,10 @@ describe('readImage()', () => {
 
   it.each(CRAFTED)('refuses a consistent image that composefs never writes: %s', (_, change, code, fact) => {
     const plan = planImage(fixtureTree(), 1);
-    change(plan.inodes, plan);
-    for (const [i, inode] of plan.inodes.entries()) inode.ino = i;
-    expect(refusal(emitImage(plan, layoutImage(plan)))).toMatchObject({
+    const inodes = craftedInodes(plan);
+    change(inodes, plan);
+    const crafted = planOf(inodes, plan);
+    expect(refusal(emitImage(crafted, layoutImage(crafted)))).toMatchObject({
       code,
       message: expect.stringContaining(fact),
     });

@@ -5,22 +5,15 @@
 
 import { toByteString } from '../../src/formats/encoding.ts';
 import type { ErofsImage } from '../../src/formats/erofs-image.ts';
-import {
-  isChunked,
-  nameOf,
-  nanosecondsAt,
-  nlinkOf,
-  secondsAt,
-  sizeOf,
-} from '../../src/formats/erofs-inode.ts';
+import { nameOf, nanosecondsAt, nlinkOf, secondsAt } from '../../src/formats/erofs-inode.ts';
 import { HEADER, SUPER } from '../../src/formats/erofs-layout.ts';
-import { type FormatVersion, type Inode, newInode } from '../../src/formats/erofs-plan.ts';
+import type { FormatVersion } from '../../src/formats/erofs-plan.ts';
 import { openImage } from '../../src/formats/erofs-read.ts';
 import { visibleNode } from '../../src/formats/erofs-visible.ts';
 import { emitImage, layoutImage } from '../../src/formats/erofs-write.ts';
 import { xattrAt } from '../../src/formats/erofs-xattr-read.ts';
 import { XattrPool } from '../../src/formats/erofs-xattrs.ts';
-import { S_IFDIR, S_IFMT } from '../../src/formats/tree.ts';
+import { type CraftedInode, planOf } from './crafted-plan.ts';
 
 /** Throws what the reader throws. */
 export function rewriteImage(bytes: Uint8Array): Uint8Array {
@@ -29,35 +22,27 @@ export function rewriteImage(bytes: Uint8Array): Uint8Array {
   const order = [...image.inodes.index.subarray(0, image.inodes.count).keys()];
   order.sort((a, b) => (image.inodes.offset[a] as number) - (image.inodes.offset[b] as number));
   const inodes = order.map((row) => planned(image, row, pool));
-  for (const [i, row] of order.entries()) {
-    const isDirectory = ((image.inodes.mode[row] as number) & S_IFMT) === S_IFDIR;
-    if (isDirectory) (inodes[i] as Inode).entries = entriesOf(image, row, inodes);
-  }
+  for (const [i, row] of order.entries()) (inodes[i] as CraftedInode).entries = entriesOf(image, row, inodes);
   const version = image.words[HEADER.COMPOSEFS_VERSION / 4] as FormatVersion;
   const buildTimeSec = secondsAt(image, SUPER.BUILD_TIME);
   const buildTimeNsec = nanosecondsAt(image, SUPER.BUILD_TIME);
-  const plan = { version, inodes, xattrs: pool, buildTimeSec, buildTimeNsec };
+  const plan = planOf(inodes, { version, xattrs: pool, buildTimeSec, buildTimeNsec });
   return emitImage(plan, layoutImage(plan));
 }
 
-function planned(image: ErofsImage, row: number, pool: XattrPool): Inode {
-  const { index, mode, xattrsFrom, xattrsTo } = image.inodes;
-  const inode = newInode(visibleNode(image, row), undefined);
-  inode.ino = index[row] as number;
-  inode.mode = mode[row] as number;
-  inode.nlink = nlinkOf(image, row);
-  inode.external = isChunked(image, row);
-  inode.size = sizeOf(image, row);
-  inode.xattrs = [...image.xattrs.at.subarray(xattrsFrom[row], xattrsTo[row])]
+function planned(image: ErofsImage, row: number, pool: XattrPool): CraftedInode {
+  const { mode, xattrsFrom, xattrsTo } = image.inodes;
+  const xattrs = [...image.xattrs.at.subarray(xattrsFrom[row], xattrsTo[row])]
     .map((at) => xattrAt(image, at))
     .sort((a, b) => (a.key < b.key ? -1 : 1))
     .map(({ key, value }) => pool.use(pool.name(key), toByteString(value)));
-  return inode;
+  const node = visibleNode(image, row);
+  return { node, mode: mode[row] as number, nlink: nlinkOf(image, row), xattrs, entries: [] };
 }
 
-function entriesOf(image: ErofsImage, dir: number, inodes: readonly Inode[]): Inode['entries'] {
+function entriesOf(image: ErofsImage, dir: number, inodes: readonly CraftedInode[]): CraftedInode['entries'] {
   const { entriesFrom, entriesTo, index, parent } = image.inodes;
-  const at = (row: number) => inodes[index[row] as number] as Inode;
+  const at = (row: number) => inodes[index[row] as number] as CraftedInode;
   const entries = [];
   for (let entry = entriesFrom[dir] as number; entry < (entriesTo[dir] as number); entry++) {
     const name = nameOf(image, entry);

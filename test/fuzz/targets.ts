@@ -28,6 +28,7 @@ import {
 } from '../../src/formats/ostree-tree-objects.ts';
 import { parsePolicy } from '../../src/formats/policy.ts';
 import { S_IFCHR, S_IFMT, validateTree } from '../../src/formats/tree.ts';
+import { craftedInodes, planOf } from '../formats/crafted-plan.ts';
 import { formatDump } from '../formats/format-dump.ts';
 import { FIXTURE_DUMP, fixtureImage } from '../formats/image-fixture.ts';
 import { rewriteImage } from '../formats/rewrite-image.ts';
@@ -71,12 +72,10 @@ function withoutWhiteouts(dump: Uint8Array): Uint8Array | undefined {
   try {
     const plan = planImage(validateTree(parseDump(toByteString(dump))), 0);
     const real = (mode: number, rdev: number) => (mode & S_IFMT) === S_IFCHR && rdev === 0;
-    plan.inodes = plan.inodes.filter(({ mode, node }) => !real(mode, node.rdev));
-    for (const inode of plan.inodes) {
-      inode.entries = inode.entries.filter((entry) => plan.inodes.includes(entry.inode));
-    }
-    for (const [i, inode] of plan.inodes.entries()) inode.ino = i;
-    return emitImage(plan, layoutImage(plan));
+    const inodes = craftedInodes(plan).filter(({ mode, node }) => !real(mode, node.rdev));
+    for (const inode of inodes) inode.entries = inode.entries.filter((entry) => inodes.includes(entry.inode));
+    const small = planOf(inodes, plan);
+    return emitImage(small, layoutImage(small));
   } catch (error) {
     if (error instanceof SealrootError) return undefined; // a few random trees have no image
     throw error;

@@ -52,8 +52,8 @@ function observed(store: ObjectStore, { onProgress, onFile }: BuildOptions): Obj
     dirTree: (checksum) => store.dirTree(checksum),
     dirMeta: (checksum) => store.dirMeta(checksum),
     announce: (checksum) => store.announce(checksum),
-    file: (checksum) => {
-      const file = store.file(checksum);
+    file: (checksum, job) => {
+      const file = store.file(checksum, job);
       onFile?.(checksum, file);
       files++;
       bytes += file.size;

@@ -51,8 +51,8 @@ export interface ObjectStore extends ObjectSource {
   commit(checksum: string): Uint8Array;
   /** Detached metadata; undefined when there is none. */
   commitMeta(checksum: string): Uint8Array | undefined;
-  file(checksum: string): StoredFile;
-  announce(checksum: string): void;
+  file(checksum: string, job?: number): StoredFile;
+  announce(checksum: string): number | undefined;
   /** How many different files were announced since the last release. */
   readonly announced: number;
   /** Ends the threads that read announced files; what they have read is forgotten. */
@@ -192,11 +192,11 @@ class Store implements ObjectStore {
     }
   }
 
-  announce(checksum: string): void {
+  announce(checksum: string): number | undefined {
     const { cache } = this.#options;
     const stamp = cache && (cache.stampOf(checksum) ?? 'take');
     this.#readAhead ??= this.#startReadAhead();
-    this.#readAhead.announce(checksum as ByteString, stamp);
+    return this.#readAhead.announce(checksum as ByteString, stamp);
   }
 
   get announced(): number {
@@ -228,8 +228,8 @@ class Store implements ObjectStore {
     return file;
   }
 
-  file(checksum: string): StoredFile {
-    return this.#readAhead?.file(checksum as ByteString) ?? this.#read(checksum);
+  file(checksum: string, job?: number): StoredFile {
+    return this.#readAhead?.file(checksum as ByteString, job) ?? this.#read(checksum);
   }
 
   release(): void {

@@ -49,12 +49,14 @@ export class ReadAhead<File> {
     return this.#jobs.size;
   }
 
-  announce(name: ByteString, stamp?: ObjectStamp): void {
+  /** Returns the number of the file's job, which `file` takes instead of looking for the name; undefined for none. */
+  announce(name: ByteString, stamp?: ObjectStamp): number | undefined {
     const ring = this.#ring;
-    if (this.#jobs.has(name)) return;
+    const known = this.#jobs.get(name);
+    if (known !== undefined) return known;
     if (ring === undefined || name.length > ring.maxJobBytes) {
       this.#jobs.set(name, undefined);
-      return;
+      return undefined;
     }
     if (this.#end === 0) ring.start(this.#options.threads);
     if (this.#end - this.#first === ring.slots) this.#emptySlot(ring);
@@ -62,10 +64,10 @@ export class ReadAhead<File> {
     this.#names[job % ring.slots] = name;
     this.#jobs.set(name, job);
     this.#end = job + 1;
+    return job;
   }
 
-  file(name: ByteString): File {
-    const job = this.#jobs.get(name);
+  file(name: ByteString, job = this.#jobs.get(name)): File {
     if (job === undefined || this.#ring === undefined) return this.#options.read(name);
     while (job >= this.#first) this.#emptySlot(this.#ring);
     return this.#files[job] ?? this.#options.read(name);

@@ -18,8 +18,9 @@ export const MAX_METADATA_BYTES = 128 * 1024 * 1024;
 const UNLIMITED = Number.POSITIVE_INFINITY;
 
 export interface DirTree {
-  /** Checksum of the content object by name. */
-  readonly files: ReadonlyMap<ByteString, string>;
+  readonly files: readonly ByteString[];
+  /** Of the content object of each file. */
+  readonly checksums: readonly string[];
   readonly directories: ReadonlyMap<ByteString, { readonly tree: string; readonly meta: string }>;
 }
 
@@ -39,30 +40,44 @@ export interface ArchiveHeader extends Ownership {
   readonly contentOffset: number;
 }
 
+/** Before every other. */
+const NO_NAME = '' as ByteString;
 const NOT_A_NAME = 'is not a file name';
 const REPEATED = 'stands in it twice';
 
 /** Throws `gvariant-malformed`, `dirtree-malformed`; names are valid file names and unique. */
 export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
   const [fileList, directoryList] = decodeChecksums('(a(say)a(sayay))', bytes, what, UNLIMITED);
-  const files = new Map<ByteString, string>();
+  const files: ByteString[] = [];
+  const checksums: string[] = [];
   const directories = new Map<ByteString, { tree: string; meta: string }>();
   function refuse(name: ByteString, fact: string): never {
     throw badInput('dirtree-malformed', `cannot read ${what}: "${printable(name)}" ${fact}`);
   }
+  let last = NO_NAME;
+  let isSorted = true;
   for (const [name, sum] of fileList) {
     if (!isValidName(name)) refuse(name, NOT_A_NAME);
-    const before = files.size;
-    files.set(name, checksum(sum, what, 'file'));
-    if (files.size === before) refuse(name, REPEATED);
+    files.push(name);
+    checksums.push(checksum(sum, what, 'file'));
+    if (name <= last) isSorted = false;
+    last = name;
   }
   for (const [name, tree, meta] of directoryList) {
     if (!isValidName(name)) refuse(name, NOT_A_NAME);
     const before = directories.size;
     directories.set(name, { tree: checksum(tree, what, 'dirtree'), meta: checksum(meta, what, 'dirmeta') });
-    if (directories.size === before || files.has(name)) refuse(name, REPEATED);
+    if (directories.size === before) refuse(name, REPEATED);
   }
-  return { files, directories };
+  // As libostree writes them they are sorted, and mostly without directories beside them: nothing to look up.
+  const known = new Set<ByteString>(directories.keys());
+  if (!isSorted || known.size > 0) {
+    for (const name of files) {
+      if (known.has(name)) refuse(name, REPEATED);
+      if (!isSorted) known.add(name);
+    }
+  }
+  return { files, checksums, directories };
 }
 
 /** Owner, mode and xattrs of a directory. */

@@ -23,9 +23,13 @@ export interface OstreeFile extends Ownership {
 export interface ObjectSource {
   dirTree(checksum: string): Uint8Array;
   dirMeta(checksum: string): Uint8Array;
-  file(checksum: string): OstreeFile;
-  /** Told of each file as early as possible: `file` will be called for it. */
-  announce?(checksum: string): void;
+  /** `job` is what `announce` has returned. */
+  file(checksum: string, job?: number): OstreeFile;
+  /**
+   * Told of each file as early as possible: `file` will be called for it. A number, of which there is one for each
+   * checksum, saves looking up the checksum again; undefined when there is none.
+   */
+  announce?(checksum: string): number | undefined;
 }
 
 /** What a deployment's root must have to be mounted on. */
@@ -47,7 +51,9 @@ interface Pending {
 /** The files of a directory, whose objects are not read yet. */
 interface PendingFiles {
   readonly children: Map<ByteString, TreeNode>;
-  readonly files: ReadonlyMap<ByteString, string>;
+  readonly dirTree: DirTree;
+  /** Of each file what `announce` has returned. */
+  readonly jobs: readonly (number | undefined)[];
   /** With a trailing slash. */
   readonly path: string;
 }
@@ -66,7 +72,9 @@ export function treeFromCommit(commit: Commit, source: ObjectSource, options: Tr
 class TreeBuilder {
   readonly #source: ObjectSource;
   readonly #dirMetas = new Map<string, Ownership>();
+  /** By checksum, and of those that have a job by that. */
   readonly #files = new Map<string, OstreeFile>();
+  readonly #announced: (OstreeFile | undefined)[] = [];
   readonly #pending: Pending[] = [];
   readonly #pendingFiles: PendingFiles[] = [];
   readonly #dirTrees: Map<string, DirTree>;
@@ -82,10 +90,8 @@ class TreeBuilder {
   build(commit: Commit): TreeNode {
     const root = this.#directory(commit.rootMeta, commit.rootTree, '/', 0);
     for (let next = this.#pending.pop(); next !== undefined; next = this.#pending.pop()) this.#fill(next);
-    for (const { children, files, path } of this.#pendingFiles) {
-      files.forEach((checksum, name) => {
-        children.set(name, fileNode(this.#files.get(checksum) ?? this.#file(checksum, path, name), checksum));
-      });
+    for (const directory of this.#pendingFiles) {
+      for (let i = 0; i < directory.jobs.length; i++) this.#addFile(directory, i);
     }
     for (const name of MOUNT_POINTS) {
       if (root.children.has(name)) continue;
@@ -117,13 +123,16 @@ class TreeBuilder {
         `cannot read tree: "${printable(path)}" is deeper than ${MAX_DEPTH} levels`,
       );
     }
-    const { files, directories } = this.#dirTrees.get(tree) ?? this.#dirTree(tree, path);
-    this.#nodes += files.size + directories.size;
+    const dirTree = this.#dirTrees.get(tree) ?? this.#dirTree(tree, path);
+    const { checksums, directories } = dirTree;
+    this.#nodes += checksums.length + directories.size;
     if (this.#nodes > this.#maxNodes) {
       throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
-    if (this.#source.announce !== undefined) for (const sum of files.values()) this.#source.announce(sum);
-    if (files.size > 0) this.#pendingFiles.push({ children: node.children, files, path });
+    if (checksums.length > 0) {
+      const jobs = checksums.map((checksum) => this.#source.announce?.(checksum));
+      this.#pendingFiles.push({ children: node.children, dirTree, jobs, path });
+    }
     directories.forEach((below, name) => {
       node.children.set(name, this.#directory(below.meta, below.tree, `${path}${name}/`, depth + 1));
     });
@@ -139,10 +148,19 @@ class TreeBuilder {
     }
   }
 
-  #file(checksum: string, path: string, name: ByteString): OstreeFile {
+  #addFile({ children, dirTree, jobs, path }: PendingFiles, i: number): void {
+    const name = dirTree.files[i] as ByteString;
+    const checksum = dirTree.checksums[i] as string;
+    const job = jobs[i];
+    const known = job === undefined ? this.#files.get(checksum) : this.#announced[job];
+    children.set(name, fileNode(known ?? this.#file(checksum, job, path, name), checksum));
+  }
+
+  #file(checksum: string, job: number | undefined, path: string, name: ByteString): OstreeFile {
     try {
-      const file = this.#source.file(checksum);
-      this.#files.set(checksum, file);
+      const file = this.#source.file(checksum, job);
+      if (job === undefined) this.#files.set(checksum, file);
+      else this.#announced[job] = file;
       return file;
     } catch (error) {
       throw neededFor(path + name, error);

@@ -172,10 +172,37 @@ describe('parseDirTree()', () => {
     expect(failure(() => parseDirTree(dirTree({}, { [name]: [1, 2] }))).code).toBe('dirtree-malformed');
   });
 
-  it('refuses a name that is file and directory', () => {
-    expect(failure(() => parseDirTree(dirTree({ a: 1 }, { a: [1, 2] }))).message).toBe(
-      'cannot read dirtree: "a" stands in it twice',
+  it.each<[string, string[], string[]]>([
+    ['file and directory', ['a'], ['a']],
+    ['file and directory, out of order', ['b', 'a'], ['a', 'c']],
+    ['two files', ['a', 'b', 'b', 'c'], []],
+    ['two files, out of order', ['c', 'a', 'b', 'a'], []],
+    ['two files beside a directory', ['a', 'a'], ['d']],
+    ['two directories', [], ['d', 'e', 'd']],
+  ])('refuses a name of %s', (_, files, directories) => {
+    const bytes = encode('(a(say)a(sayay))', [
+      files.map((name) => [ascii(name), sumBytes(1)] as const),
+      directories.map((name) => [ascii(name), sumBytes(1), sumBytes(2)] as const),
+    ]);
+    const repeated = [...files, ...directories].find((name, i, all) => all.indexOf(name) !== i);
+    expect(failure(() => parseDirTree(bytes)).message).toBe(
+      `cannot read dirtree: "${repeated}" stands in it twice`,
     );
+  });
+
+  it('takes names in any order', () => {
+    const { files, checksums, directories } = parseDirTree(
+      dirTree({ b: 1, c: 2, a: 3 }, { e: [4, 5], d: [6, 7] }),
+    );
+    expect(files.map((name, i) => [name, checksums[i]])).toEqual([
+      ['b', sum(1)],
+      ['c', sum(2)],
+      ['a', sum(3)],
+    ]);
+    expect([...directories]).toEqual([
+      ['e', { tree: sum(4), meta: sum(5) }],
+      ['d', { tree: sum(6), meta: sum(7) }],
+    ]);
   });
 });
 

@@ -1,7 +1,6 @@
-/** The `disk` and `admin` commands on the command line; see command-line.ts. */
+/** The `disk` and `admin` commands on the command line; see verbs.ts. */
 
 import { type Command, InvalidArgumentError } from 'commander';
-import type { Progress } from './adapters/progress.ts';
 import type { AdminDeployResult } from './commands/admin-deploy.ts';
 import type { AdminStatusResult, DeploymentStatus } from './commands/admin-status.ts';
 import type { DiskCreateResult } from './commands/disk-create.ts';
@@ -14,24 +13,7 @@ import {
   DISK_PAGE,
 } from './device-usage.ts';
 import { encodeJson } from './formats/json.ts';
-import type { ManualPage } from './manual.ts';
-
-/** What command-line.ts lends. */
-export interface CommandLine {
-  addCommand(parent: Command, name: string, page: ManualPage): Command;
-  /** Option parsers. */
-  once(value: string, previous: string | undefined): string;
-  repeated(value: string, previous: readonly string[]): string[];
-  required(command: string, option: string, values: readonly string[]): readonly string[];
-  print(text: string | Uint8Array): void;
-  printJson(value: unknown): void;
-  warn(warnings: readonly string[]): void;
-  /** One line of progress; nothing where nobody looks. */
-  note(message: string): void;
-  readonly progress: Progress;
-  /** The exit status of a command that has done its work and answers by status. */
-  setStatus(status: number): void;
-}
+import type { CommandLine } from './verbs.ts';
 
 interface DiskFlags {
   repo: string;

@@ -1,9 +1,8 @@
-/** The `image` commands on the command line; see command-line.ts. */
+/** The `image` commands on the command line; see verbs.ts. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ImageCheckResult } from './commands/image-check.ts';
 import type { ObjectRecord } from './commands/image-objects.ts';
-import type { CommandLine } from './device-commands.ts';
 import { parseHex } from './formats/encoding.ts';
 import { badInput, usageError } from './formats/errors.ts';
 import {
@@ -25,6 +24,7 @@ import {
   IMAGE_OBJECTS_PAGE,
   IMAGE_PAGE,
 } from './image-usage.ts';
+import type { CommandLine } from './verbs.ts';
 
 export function addImage(program: Command, line: CommandLine): void {
   const image = line.addCommand(program, 'image', IMAGE_PAGE);

@@ -19,6 +19,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const nameAt = names.findIndex((name) => TOOLS.has(name)) + 1;
   const tool = TOOLS.get(names[nameAt - 1] ?? '');
   if (tool !== undefined) (await tool()).start(argv, nameAt);
+  else if (first === 'image') (await import('./image.ts')).start();
   else (await import('./command-line.ts')).start();
 }
 

@@ -18,6 +18,7 @@ const ROOT = join(import.meta.dirname, '..');
 /** What `sealroot` loads one of, by the names of the files that they become. */
 const PROGRAMS: Readonly<Record<string, string>> = {
   'command-line': 'src/command-line.ts',
+  image: 'src/image.ts',
   mkcomposefs: 'src/mkcomposefs.ts',
   'composefs-info': 'src/composefs-info.ts',
   'mount-composefs': 'src/mount-composefs.ts',
@@ -27,11 +28,10 @@ const PROGRAMS: Readonly<Record<string, string>> = {
 const programsStayApart: Plugin = {
   name: 'programs-stay-apart',
   setup(bundler) {
-    bundler.onResolve({ filter: /^\./ }, ({ kind, path }) => {
+    bundler.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
       const name = basename(path, '.ts');
-      return kind === 'dynamic-import' && PROGRAMS[name] !== undefined
-        ? { path: name, namespace: 'program' }
-        : undefined;
+      const isProgram = PROGRAMS[name] !== undefined && join(resolveDir, path) === join(ROOT, PROGRAMS[name]);
+      return kind === 'dynamic-import' && isProgram ? { path: name, namespace: 'program' } : undefined;
     });
     bundler.onLoad({ filter: /./, namespace: 'program' }, ({ path }) => ({
       contents: `

@@ -4,17 +4,16 @@
  * waits.
  *
  * A job's number counts from 0 in the order of publishing; its slot is the number modulo the slots. Numbers are in the
- * byte order of the machine. The library stands beside the bundled command line; the sources run without it.
+ * byte order of the machine.
  */
 
-import { existsSync } from 'node:fs';
 import { endianness } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { type ByteString, putBytes, toByteString } from '../formats/byte-strings.ts';
 import { roundUp, wholeNumber } from '../formats/bytes.ts';
 import { merkleTreeBytes, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
+import { type FileReader, fileReader } from './file-reader.ts';
 import { STAMP_BYTES } from './inode-status.ts';
-import { type Library, loadLibrary, type Pointer } from './libc.ts';
+import type { Pointer } from './libc.ts';
 import { cString } from './syscalls.ts';
 import type { MerkleTree } from './verity.ts';
 
@@ -114,37 +113,13 @@ export interface ReadFile {
  */
 export type ObjectStamp = 'take' | Uint8Array;
 
-const LIBRARY = new URL('file-reader.so', import.meta.url);
-
-const PROTOTYPES = {
-  open: 'void *reader_open(const void *folder, uint32_t source, uint32_t digests, int algorithm, int keep_trees)',
-  memory: 'void *reader_memory(void *reader, uint32_t slots, uint64_t tree_bytes)',
-  start: 'void reader_start(void *reader, int threads)',
-  wake: 'void reader_wake(void *reader)',
-  finish: 'void reader_finish(void *reader, uint32_t job)',
-  metadata: 'int32_t reader_metadata(void *reader, const char *checksum, const char *type)',
-  close: 'void reader_close(void *reader)',
-} as const;
-
-type Reader = Library<keyof typeof PROTOTYPES>;
-
-/** undefined, too, for one that was built for another machine: everything works without, only slower. */
-function open(library: URL): Reader | undefined {
-  if (!existsSync(library)) return undefined;
-  try {
-    return loadLibrary(fileURLToPath(library), PROTOTYPES);
-  } catch {
-    return undefined;
-  }
-}
-
 export class FileRing {
   readonly slots: number;
   /** What a job may have: a longer one cannot be published. */
   readonly maxJobBytes: number;
   /** Where it is written: a stamp, if it begins with one, has its own place just before the name. */
   readonly #jobAt: number;
-  readonly #reader: Reader;
+  readonly #reader: FileReader;
   readonly #handle: Pointer;
   readonly #words: Int32Array;
   readonly #shorts: Uint16Array;
@@ -153,8 +128,8 @@ export class FileRing {
   #published = 0;
 
   /** undefined where there is no library, or it cannot work here. */
-  static open(options: FileRingOptions, library = LIBRARY): FileRing | undefined {
-    const reader = open(library);
+  static open(options: FileRingOptions, library?: URL): FileRing | undefined {
+    const reader = fileReader(library);
     if (reader === undefined) return undefined;
     const { folder, source, digests, algorithm, slots, keepTrees, treeBytes } = options;
     const handle = reader.functions.open(
@@ -170,7 +145,13 @@ export class FileRing {
     return new FileRing(reader, handle, slots, source === 'stamped' ? SLOT.STAMP : SLOT.NAME, ring);
   }
 
-  private constructor(reader: Reader, handle: Pointer, slots: number, jobAt: number, memory: ArrayBuffer) {
+  private constructor(
+    reader: FileReader,
+    handle: Pointer,
+    slots: number,
+    jobAt: number,
+    memory: ArrayBuffer,
+  ) {
     this.slots = slots;
     this.#jobAt = jobAt;
     // A NUL is behind it.

@@ -7,7 +7,7 @@ import { type ObjectSource, type TreeOptions, treeFromCommit } from '../formats/
 import { validateTree } from '../formats/tree.ts';
 import type { StoredFile } from './object-file.ts';
 import type { ObjectStore } from './object-store.ts';
-import { VerityComputer } from './verity.ts';
+import { verityOfBytes } from './verity.ts';
 
 export interface BuiltImage {
   readonly image: Uint8Array;
@@ -39,7 +39,7 @@ export function buildImage(store: ObjectStore, checksum: string, options: BuildO
   try {
     const image = writeImage(validateTree(treeFromCommit(commit, observed(store, options), options)));
     const { algorithm = 'sha256' } = options;
-    return { image, digest: new VerityComputer({ ...USUAL_VERITY, algorithm }).ofBytes(image) };
+    return { image, digest: verityOfBytes(image, { ...USUAL_VERITY, algorithm }) };
   } finally {
     store.release();
   }

@@ -137,7 +137,8 @@ class Store implements ObjectStore {
   }
 
   commit(checksum: string): Uint8Array {
-    const bytes = readBoundedIfExists(this.#objectPath(checksum, 'commit'), MAX_COMMIT_BYTES);
+    const checked = this.#checkedMetadata(checksum, 'commit');
+    const bytes = checked ?? readBoundedIfExists(this.#objectPath(checksum, 'commit'), MAX_COMMIT_BYTES);
     if (bytes === undefined) {
       if (this.parent !== undefined) return this.parent.commit(checksum);
       throw systemError('commit-missing', `cannot read commit ${checksum}: not in repository ${this.path}`);
@@ -149,7 +150,7 @@ class Store implements ObjectStore {
         'pull it again, without --commit-metadata-only or --subpath',
       );
     }
-    return requireCommitChecksum(bytes, checksum);
+    return checked ?? requireCommitChecksum(bytes, checksum);
   }
 
   commitMeta(checksum: string): Uint8Array | undefined {
@@ -166,14 +167,19 @@ class Store implements ObjectStore {
   }
 
   #metadata(checksum: string, type: string, elsewhere: () => Uint8Array | undefined): Uint8Array {
-    this.#readAhead ??= this.#startReadAhead();
-    const read = this.#readAhead.metadata(checksum, type);
-    if (read !== undefined) return read;
+    const checked = this.#checkedMetadata(checksum, type);
+    if (checked !== undefined) return checked;
     const bytes = readBoundedIfExists(this.#objectPath(checksum, type), MAX_METADATA_BYTES);
     if (bytes !== undefined) return requireChecksum(bytes, checksum, type);
     const other = elsewhere();
     if (other === undefined) throw this.#missing(checksum, type);
     return other;
+  }
+
+  /** Of the threads' library; undefined for what has to be looked at more closely. */
+  #checkedMetadata(checksum: string, type: string): Uint8Array | undefined {
+    this.#readAhead ??= this.#startReadAhead();
+    return this.#readAhead.metadata(checksum, type);
   }
 
   filePath(checksum: string): string {

@@ -1,10 +1,10 @@
 /** `sealroot image digest`: what the kernel would measure if the file had fs-verity. */
 
 import { readBounded } from '../adapters/files.ts';
-import { nodeHasher } from '../adapters/hasher.ts';
 import { readStandardInput } from '../adapters/standard-input.ts';
+import { verityOfBytes } from '../adapters/verity.ts';
 import { hex } from '../formats/encoding.ts';
-import { type VerityParameters, verityDigest } from '../formats/fsverity.ts';
+import type { VerityParameters } from '../formats/fsverity.ts';
 
 /** An image holds metadata only: that of a system with a million files is some 300 MiB. */
 export const MAX_IMAGE_BYTES = 1024 * 1024 * 1024;
@@ -25,6 +25,6 @@ export async function imageDigest({
   image,
   ...parameters
 }: { image: string } & VerityParameters): Promise<ImageDigestResult> {
-  const digest = hex(verityDigest(await readImageFile(image), nodeHasher, parameters));
+  const digest = hex(verityOfBytes(await readImageFile(image), parameters));
   return { image, digest, ...parameters };
 }

@@ -6,11 +6,10 @@
 import { readdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { readBounded } from '../adapters/files.ts';
-import { nodeHasher } from '../adapters/hasher.ts';
+import { verityOfBytes } from '../adapters/verity.ts';
 import { equalBytes } from '../formats/bytes.ts';
 import { readImage } from '../formats/erofs-read.ts';
 import { SealrootError } from '../formats/errors.ts';
-import { verityDigest } from '../formats/fsverity.ts';
 import { diffTrees } from '../formats/tree-diff.ts';
 import { differenceText, recordOf } from './image-diff.ts';
 import { MAX_IMAGE_BYTES } from './image-digest.ts';
@@ -82,7 +81,7 @@ function namesIn(folder: () => string): string[] {
 function firstDifference(file: string, { computed, expected }: Mismatch): string | undefined {
   try {
     const image = readBounded(file, MAX_IMAGE_BYTES);
-    if (!equalBytes(verityDigest(image, nodeHasher), expected)) return undefined;
+    if (!equalBytes(verityOfBytes(image), expected)) return undefined;
     const [first] = diffTrees(readImage(image), readImage(computed));
     return first === undefined ? undefined : differenceText(recordOf(first)).trimEnd();
   } catch (error) {

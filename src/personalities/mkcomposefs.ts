@@ -13,18 +13,17 @@ import {
   scanDirectory,
 } from '../adapters/directory-source.ts';
 import { errnoText } from '../adapters/error-text.ts';
-import { nodeHasher } from '../adapters/hasher.ts';
 import { type OutputFile, openOutput } from '../adapters/output-file.ts';
 import { readingProgress } from '../adapters/progress.ts';
 import { ReadAhead, spareThreads } from '../adapters/read-ahead.ts';
-import { VerityComputer } from '../adapters/verity.ts';
+import { VerityComputer, verityOfBytes } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
 import { parseDump } from '../formats/dump-read.ts';
 import { type ByteString, hex } from '../formats/encoding.ts';
 import { MAX_FORMAT_VERSION } from '../formats/erofs-layout.ts';
 import type { FormatVersion } from '../formats/erofs-plan.ts';
 import { type ImageOptions, writeImage } from '../formats/erofs-write.ts';
-import { USUAL_VERITY, VERITY_ALGORITHMS, type VerityAlgorithm, verityDigest } from '../formats/fsverity.ts';
+import { USUAL_VERITY, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
 import { S_IFDIR, S_IFMT, type TreeNode, validateTree } from '../formats/tree.ts';
 import { type Grammar, parseArguments } from './getopt.ts';
 import { type Call, withReason } from './tool.ts';
@@ -96,7 +95,7 @@ export function mkcomposefs(call: Call): void {
   }
   if (digestOnly || flags.has('print-digest')) {
     const { algorithm } = settings;
-    call.out(`${hex(verityDigest(bytes, nodeHasher, { ...USUAL_VERITY, algorithm }))}\n`);
+    call.out(`${hex(verityOfBytes(bytes, { ...USUAL_VERITY, algorithm }))}\n`);
   }
 }
 

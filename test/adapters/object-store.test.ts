@@ -39,6 +39,14 @@ const ROOT_META = '446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5
 let folder = '';
 let repo = '';
 
+let library: URL;
+let libraryFolder = '';
+beforeAll(async () => {
+  libraryFolder = mkdtempSync(path.join(tmpdir(), 'sealroot-reader-'));
+  library = pathToFileURL(await compileFileReader(libraryFolder));
+});
+afterAll(() => rmSync(libraryFolder, { recursive: true }));
+
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'sealroot-store-'));
   repo = path.join(folder, 'repo');
@@ -131,7 +139,9 @@ describe('openObjectStore()', () => {
 describe('ObjectStore', () => {
   it('gives commit and detached metadata as they lie there', () => {
     const store = openObjectStore(repo);
-    expect(Buffer.from(store.commit(ONE))).toEqual(readFileSync(path.join(VECTORS, 'one.commit')));
+    for (const opened of [store, openObjectStore(repo, { library })]) {
+      expect(Buffer.from(opened.commit(ONE))).toEqual(readFileSync(path.join(VECTORS, 'one.commit')));
+    }
     expect(Buffer.from(store.commitMeta(ONE) ?? [])).toEqual(
       readFileSync(path.join(VECTORS, 'one.commitmeta')),
     );
@@ -142,8 +152,10 @@ describe('ObjectStore', () => {
   it('refuses a partial commit by name', () => {
     mkdirSync(path.join(repo, 'state'));
     writeFileSync(path.join(repo, 'state', `${ONE}.commitpartial`), '');
-    const error = failure(() => openObjectStore(repo).commit(ONE));
-    expect([error.code, error.kind]).toEqual(['commit-partial', 'refused']);
+    for (const options of [{}, { library }]) {
+      const error = failure(() => openObjectStore(repo, options).commit(ONE));
+      expect([error.code, error.kind]).toEqual(['commit-partial', 'refused']);
+    }
   });
 
   it.each([
@@ -154,13 +166,15 @@ describe('ObjectStore', () => {
     const read = { commit: 'commit', dirtree: 'dirTree', dirmeta: 'dirMeta' } as const;
     const file = objectFile(checksum, type);
     const altered = Buffer.concat([readFileSync(file), Buffer.of(0)]);
-    writeFileSync(file, altered);
-    const error = failure(() => openObjectStore(repo)[read[type]](checksum));
-    expect(error.code).toBe(corrupt);
-    expect(error.message).toContain(checksum);
-    expect(error.message).toContain(hex(nodeHasher.sha256(altered)));
-    rmSync(file);
-    expect(failure(() => openObjectStore(repo)[read[type]](checksum)).code).toBe(missing);
+    for (const options of [{}, { library }]) {
+      writeFileSync(file, altered);
+      const error = failure(() => openObjectStore(repo, options)[read[type]](checksum));
+      expect(error.code).toBe(corrupt);
+      expect(error.message).toContain(checksum);
+      expect(error.message).toContain(hex(nodeHasher.sha256(altered)));
+      rmSync(file);
+      expect(failure(() => openObjectStore(repo, options)[read[type]](checksum)).code).toBe(missing);
+    }
   });
 
   it.each(['file', 'filePath', 'fileSize'] as const)('says of a file that it is missing: %s()', (read) => {
@@ -197,20 +211,14 @@ describe('ObjectStore', () => {
 
   it('takes only checksums for names', () => {
     for (const name of ['', '..', `${ONE}/`, ONE.toUpperCase(), `../${ONE.slice(3)}`]) {
-      expect(failure(() => openObjectStore(repo).commit(name)).code).toBe('checksum-malformed');
+      for (const options of [{}, { library }]) {
+        expect(failure(() => openObjectStore(repo, options).commit(name)).code).toBe('checksum-malformed');
+      }
     }
   });
 });
 
 describe('ObjectStore with a cache', () => {
-  let library: URL;
-  let libraryFolder = '';
-  beforeAll(async () => {
-    libraryFolder = mkdtempSync(path.join(tmpdir(), 'sealroot-reader-'));
-    library = pathToFileURL(await compileFileReader(libraryFolder));
-  });
-  afterAll(() => rmSync(libraryFolder, { recursive: true }));
-
   /** Long after the repository was copied. */
   const open = () => new DigestCache(path.join(folder, 'cache'), { now: () => Date.now() + 3000 });
 

@@ -1,17 +1,28 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fileReader } from '../../src/adapters/file-reader.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
-import { measureVerity, requireDigest, supportsVerity, VerityComputer } from '../../src/adapters/verity.ts';
+import {
+  measureVerity,
+  requireDigest,
+  supportsVerity,
+  VerityComputer,
+  verityOfBytes,
+} from '../../src/adapters/verity.ts';
 import { hex, utf8 } from '../../src/formats/encoding.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
+import { compileFileReader } from '../../tools/bundle.ts';
 
 let folder = '';
+let library: URL;
 
-beforeAll(() => {
+beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'sealroot-verity-'));
+  library = pathToFileURL(await compileFileReader(folder));
 });
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -39,6 +50,23 @@ const SIZES = [
   ...[1, BLOCK - 1, BLOCK, BLOCK + 1, 31 * BLOCK + 1, 32 * BLOCK - 1, 32 * BLOCK, 32 * BLOCK + 1],
   ...[127 * BLOCK, 128 * BLOCK, 128 * BLOCK + 1, 129 * BLOCK + 5],
 ];
+
+describe('verityOfBytes()', () => {
+  it.each([
+    ['sha256', 4096],
+    ['sha512', 4096],
+    ['sha256', 1024],
+  ] as const)('agrees with formats/fsverity.ts, with the library and without: %s, blocks of %i bytes', (algorithm, blockSize) => {
+    const parameters = { algorithm, blockSize };
+    expect(fileReader(library)).toBeDefined();
+    for (const size of [...SIZES, 0]) {
+      const data = content(size);
+      const expected = hex(verityDigest(data, nodeHasher, parameters));
+      const digests = [undefined, library].map((one) => hex(verityOfBytes(data, parameters, one)));
+      expect({ size, digests }).toEqual({ size, digests: [expected, expected] });
+    }
+  });
+});
 
 describe('VerityComputer', () => {
   it('agrees with formats/fsverity.ts around every limit, with the same buffers for all', () => {

@@ -31,6 +31,7 @@ function takes(file: string): boolean {
 describe('a program of the package', () => {
   it.each([
     'command-line',
+    'image',
     'mkcomposefs',
     'composefs-info',
     'mount-composefs',
@@ -54,7 +55,8 @@ describe('a program of the package', () => {
     writeFileSync(file, 'data');
     const run = (...args: readonly string[]) => node('-r', list, path.join(folder, 'sealroot.js'), ...args);
     expect(run('explain', 'image-missing')).toMatch(/loaded: $/);
-    expect(run('image', 'digest', file)).toMatch(/loaded: NativeModule crypto$/);
+    expect(run('image', 'digest', file)).toMatch(/loaded: $/);
+    expect(run('image', 'digest', '--block-size=1024', file)).toMatch(/loaded: NativeModule crypto$/);
   });
 
   it('runs beside the code of another Node.js, and without any', () => {

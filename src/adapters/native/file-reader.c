@@ -169,15 +169,21 @@ static bool read_exactly(int fd, uint8_t *out, size_t wanted)
     return true;
 }
 
-/* Content that lies in a file as it is, or, with a stream, deflated. */
+/* Content that lies in a file as it is, or, with a stream, deflated; or in memory. */
 struct content {
     int fd;
     z_stream *stream;
+    const uint8_t *bytes;
 };
 
 /* The next bytes; false when there are fewer, or the stream is broken. */
-static bool read_content(struct worker *worker, const struct content *content, uint8_t *out, size_t wanted)
+static bool read_content(struct worker *worker, struct content *content, uint8_t *out, size_t wanted)
 {
+    if (content->bytes != NULL) {
+        memcpy(out, content->bytes, wanted);
+        content->bytes += wanted;
+        return true;
+    }
     if (content->stream == NULL)
         return read_exactly(content->fd, out, wanted);
     z_stream *stream = content->stream;
@@ -200,7 +206,7 @@ static bool read_content(struct worker *worker, const struct content *content, u
 }
 
 /* Hashes what is next into the leaves, or into the root when there is but one block. */
-static bool hash_content(struct worker *worker, const struct content *content, uint64_t size, uint8_t *hashes)
+static bool hash_content(struct worker *worker, struct content *content, uint64_t size, uint8_t *hashes)
 {
     uint32_t digest_bytes = worker->reader->hash.size;
     for (uint64_t at = 0; at < size; at += READ_BYTES) {
@@ -238,7 +244,7 @@ static uint8_t *place_tree(struct worker *worker, struct slot *slot, uint64_t by
     return worker->scratch;
 }
 
-static bool compute_digest(struct worker *worker, struct slot *slot, const struct content *content, uint64_t size)
+static bool compute_digest(struct worker *worker, struct slot *slot, struct content *content, uint64_t size)
 {
     const struct hash *with = &worker->reader->hash;
     struct tree tree = plan_tree(size, with->size);
@@ -288,7 +294,7 @@ static bool add_digest(struct worker *worker, struct slot *slot, int fd)
         return true;
     if (digests == MEASURE_FIRST && !measure_digest(worker, slot, fd))
         return false;
-    const struct content content = { .fd = fd };
+    struct content content = { .fd = fd };
     return slot->digest_bytes > 0 || compute_digest(worker, slot, &content, slot->size);
 }
 
@@ -369,7 +375,7 @@ static bool read_archive(struct worker *worker, struct slot *slot, int fd)
     z_stream stream = { 0 };
     if (inflateInit2(&stream, -MAX_WBITS) != Z_OK)
         return false;
-    const struct content content = { .fd = fd, .stream = &stream };
+    struct content content = { .fd = fd, .stream = &stream };
     uint8_t more;
     bool done = compute_digest(worker, slot, &content, size) && !read_content(worker, &content, &more, 1) &&
                 inflate(&stream, Z_FINISH) == Z_STREAM_END;
@@ -703,4 +709,19 @@ void reader_close(struct reader *reader)
         close(reader->folder);
     free(reader->prefix);
     free(reader);
+}
+
+/* The digest that the kernel would measure of a file with these bytes. 0, or -1 when it cannot be computed here. */
+int32_t verity_of_bytes(const uint8_t *bytes, uint64_t size, int algorithm, uint8_t digest[MAX_DIGEST])
+{
+    struct reader reader = { .keep_trees = false };
+    struct content content = { .bytes = bytes };
+    struct slot slot = { .digest_bytes = 0 };
+    struct worker *worker = find_hash(&reader.hash, algorithm) ? new_worker(&reader) : NULL;
+    bool done = worker != NULL && compute_digest(worker, &slot, &content, size);
+    memcpy(digest, slot.digest, slot.digest_bytes);
+    if (worker != NULL)
+        free(worker->scratch);
+    free(worker);
+    return done ? 0 : -1;
 }

@@ -61,11 +61,11 @@ export class BackingXattrs {
       else this.#useAgain(this.#metacopy, ino, undigested);
       if (payload) payloads.add(pathHash(payload), ino);
     }
-    for (const ino of digests.repeated()) {
+    for (const ino of digests.repeated) {
       const digest = (nodes[ino] as TreeNode).digest as ByteString;
       this.#use(this.#metacopy, ino, this.#nameOf(digest), digest);
     }
-    for (const ino of payloads.repeated()) {
+    for (const ino of payloads.repeated) {
       this.#use(this.#path, ino, this.#redirect, (nodes[ino] as TreeNode).payload as ByteString);
     }
   }
@@ -160,42 +160,51 @@ function standBefore(xattrs: readonly XattrEntry[]): boolean {
 }
 
 const HASH_BITS = 28;
-/** What is left of the 53 bits of a number: for more files than any image has. */
-const INDEX_FACTOR = 2 ** (53 - HASH_BITS);
+/** Who makes hashes that all begin at one place gets no benefit of the table, and no quadratic time. */
+const MAX_PROBES = 64;
 
-/** Numbers with a hash each, sorted to find the hashes that stand twice: a Map of as many strings takes five times as long. */
+/**
+ * Finds the numbers whose hash some other one has, and perhaps a few more: a table of the first of each hash, with open
+ * addressing. A Map of as many strings takes ten times as long.
+ */
 class Candidates {
-  readonly #keys: Float64Array;
-  #count = 0;
+  /** 1 + the number; 0 where there is none. */
+  readonly #firsts: Int32Array;
+  readonly #mask: number;
+  /** By number. */
+  readonly #hashes: Int32Array;
+  readonly #isRepeated: Uint8Array;
+  readonly repeated: number[] = [];
 
-  constructor(max: number) {
-    this.#keys = new Float64Array(max);
+  /** For numbers below `count`. */
+  constructor(count: number) {
+    let size = 256;
+    while (size < 2 * count) size *= 2;
+    this.#firsts = new Int32Array(size);
+    this.#mask = size - 1;
+    this.#hashes = new Int32Array(count);
+    this.#isRepeated = new Uint8Array(count);
   }
 
   /** `hash` has 28 bits. */
   add(hash: number, number: number): void {
-    this.#keys[this.#count] = hash * INDEX_FACTOR + number;
-    this.#count++;
-  }
-
-  /** The numbers whose hash some other one has. */
-  repeated(): number[] {
-    const keys = this.#keys.subarray(0, this.#count).sort();
-    const found: number[] = [];
-    let hash = -1;
-    let first = 0;
-    for (let i = 0; i < keys.length; i++) {
-      const key = keys[i] as number;
-      const next = Math.floor(key / INDEX_FACTOR);
-      if (next !== hash) {
-        hash = next;
-        first = i;
-        continue;
+    const firsts = this.#firsts;
+    this.#hashes[number] = hash;
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const at = (hash + probe) & this.#mask;
+      const first = (firsts[at] as number) - 1;
+      if (first < 0) {
+        firsts[at] = 1 + number;
+        return;
       }
-      if (i === first + 1) found.push((keys[first] as number) - hash * INDEX_FACTOR);
-      found.push(key - hash * INDEX_FACTOR);
+      if (this.#hashes[first] !== hash) continue;
+      if (this.#isRepeated[first] === 0) this.repeated.push(first);
+      this.#isRepeated[first] = 1;
+      this.repeated.push(number);
+      return;
     }
-    return found;
+    // As it is for all others with this hash.
+    this.repeated.push(number);
   }
 }
 

@@ -99,6 +99,8 @@ class Planner {
   readonly #max: FormatVersion;
   readonly #rootWhiteout: TreeNode;
   #version: FormatVersion;
+  #earliestSec: bigint;
+  #earliestNsec: number;
   // The directory whose children are queued. One function for all of them: a closure for each is slower.
   #directory: Directory;
   #last = DOT_DOT;
@@ -107,6 +109,8 @@ class Planner {
   constructor(tree: ValidatedTree, min: FormatVersion, max: FormatVersion) {
     this.#version = min;
     this.#max = max;
+    this.#earliestSec = tree.mtimeSec;
+    this.#earliestNsec = tree.mtimeNsec;
     this.#nodes = [tree];
     this.#directory = newDirectory(0, 0);
     this.#directories = [this.#directory];
@@ -124,20 +128,10 @@ class Planner {
       entries: { names: this.#names, inodes: this.#targets },
       xattrs: this.#pool,
       backing,
-      ...this.#earliest(),
+      // Compact inodes have no other.
+      buildTimeSec: this.#earliestSec,
+      buildTimeNsec: this.#earliestNsec,
     };
-  }
-
-  /** Compact inodes have no other time. */
-  #earliest(): Pick<ImagePlan, 'buildTimeSec' | 'buildTimeNsec'> {
-    let { mtimeSec, mtimeNsec } = this.#nodes[0] as TreeNode;
-    for (const node of this.#nodes) {
-      if (node.mtimeSec === mtimeSec ? node.mtimeNsec < mtimeNsec : node.mtimeSec < mtimeSec) {
-        mtimeSec = node.mtimeSec;
-        mtimeNsec = node.mtimeNsec;
-      }
-    }
-    return { buildTimeSec: mtimeSec, buildTimeNsec: mtimeNsec };
   }
 
   #queueChildren(directory: Directory): void {
@@ -252,6 +246,11 @@ class Planner {
 
   #store(stored: GrowingInodes, ino: number, directory: Directory | undefined): void {
     const node = this.#nodes[ino] as TreeNode;
+    const { mtimeSec, mtimeNsec } = node;
+    if (mtimeSec === this.#earliestSec ? mtimeNsec < this.#earliestNsec : mtimeSec < this.#earliestSec) {
+      this.#earliestSec = mtimeSec;
+      this.#earliestNsec = mtimeNsec;
+    }
     const isHidden = isWhiteout(node) && node !== this.#rootWhiteout;
     stored.mode[ino] = isHidden ? (node.mode & ~S_IFMT) | S_IFREG : node.mode;
     stored.nlink[ino] = node.nlink;

@@ -4,9 +4,11 @@ import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { parseDump } from '../../src/formats/dump-read.ts';
 import { ascii, hex, toByteString } from '../../src/formats/encoding.ts';
 import { chunkBits, chunkCount, splitXattrName, xxh32 } from '../../src/formats/erofs-layout.ts';
+import { checkImage, readImage } from '../../src/formats/erofs-read.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 import { validateTree } from '../../src/formats/tree.ts';
+import { formatDump } from './format-dump.ts';
 import { FIXTURE_IMAGE_SHA256, FIXTURE_IMAGE_VERITY, fixtureImage } from './image-fixture.ts';
 
 function imageOf(lines: string, options = {}): Uint8Array {
@@ -40,6 +42,22 @@ describe('writeImage()', () => {
     const b = '/b 0 40755 2 0 0 0 0.0 - - - user.a=1 user.b=2\n';
     const swapped = b.replace('user.a=1 user.b=2', 'user.b=2 user.a=1');
     expect(imageOf(ROOT + a + b)).toEqual(imageOf(ROOT + swapped + a));
+  });
+
+  it('shares the digests and paths that several files have, and no others, also when all look alike', () => {
+    // In the tables that find them, all of these begin at the same place.
+    const digits = (i: number) => (i * 32768).toString(16).padStart(8, '0');
+    const digest = (i: number) => `00${(i & 31).toString(16)}0${(i >> 5).toString(16).padStart(2, '0')}`;
+    let files = '';
+    for (let i = 0; i < 500; i++) {
+      for (const name of i % 3 === 0 ? [`${i}`, `${i}-again`] : [`${i}`]) {
+        files += `/${name} 9 100644 1 0 0 0 0.0 ab/${digits(i)}.file - ${digest(i).padEnd(64, '1')}\n`;
+      }
+    }
+    const image = imageOf(ROOT + files);
+    expect(checkImage(image).findings).toEqual([]);
+    const [, ...read] = toByteString(formatDump(readImage(image))).split('\n');
+    expect(read.sort()).toEqual(files.split('\n').sort());
   });
 
   it('refuses an xattr that libcomposefs cannot replace', () => {

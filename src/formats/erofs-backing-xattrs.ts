@@ -48,24 +48,24 @@ export class BackingXattrs {
   }
 
   #share(nodes: readonly TreeNode[]): void {
-    const digests = new Candidates(nodes.length);
-    const payloads = new Candidates(nodes.length);
+    const digests = new Int32Array(nodes.length).fill(NO_HASH);
+    const payloads = new Int32Array(nodes.length).fill(NO_HASH);
     let undigested = 0;
     for (let ino = 0; ino < nodes.length; ino++) {
       const node = nodes[ino] as TreeNode;
       if (!isExternal(node)) continue;
       const { digest, payload } = node;
       // Without a digest overlayfs has nothing to verify.
-      if (digest !== undefined) digests.add(firstBits(digest), ino);
+      if (digest !== undefined) digests[ino] = firstBits(digest);
       else if (undigested === 0) undigested = this.#use(this.#metacopy, ino, this.#noDigest, overlay.EMPTY);
       else this.#useAgain(this.#metacopy, ino, undigested);
-      if (payload) payloads.add(pathHash(payload), ino);
+      if (payload) payloads[ino] = pathHash(payload);
     }
-    for (const ino of digests.repeated) {
+    for (const ino of repeated(digests)) {
       const digest = (nodes[ino] as TreeNode).digest as ByteString;
       this.#use(this.#metacopy, ino, this.#nameOf(digest), digest);
     }
-    for (const ino of payloads.repeated) {
+    for (const ino of repeated(payloads)) {
       this.#use(this.#path, ino, this.#redirect, (nodes[ino] as TreeNode).payload as ByteString);
     }
   }
@@ -87,9 +87,9 @@ export class BackingXattrs {
     if (!standBefore(xattrs)) return xattrAreaSize(this.allOf(ino, node, xattrs));
     const { digest, payload } = node;
     let size = xattrs.length > 0 ? xattrAreaSize(xattrs) : XATTR_HEADER_SIZE;
-    if (this.#shared(this.#metacopy, ino) !== undefined) size += XATTR_REF_SIZE;
+    if (this.#metacopy[ino] !== 0 && this.#shared(this.#metacopy, ino) !== undefined) size += XATTR_REF_SIZE;
     else size += entrySize(this.#nameOf(digest), digest ?? overlay.EMPTY);
-    if (this.#shared(this.#path, ino) !== undefined) size += XATTR_REF_SIZE;
+    if (this.#path[ino] !== 0 && this.#shared(this.#path, ino) !== undefined) size += XATTR_REF_SIZE;
     else if (payload) size += entrySize(this.#redirect, payload);
     return size;
   }
@@ -109,19 +109,25 @@ export class BackingXattrs {
       return;
     }
     const { digest, payload } = node;
-    const metacopy = this.#shared(this.#metacopy, ino);
-    const redirect = this.#shared(this.#path, ino);
+    const metacopy = this.#metacopy[ino] === 0 ? undefined : this.#shared(this.#metacopy, ino);
+    const redirect = this.#path[ino] === 0 ? undefined : this.#shared(this.#path, ino);
     let filter = payload ? this.#filterBits : this.#noDigest.filterBit;
     let at = start + XATTR_HEADER_SIZE;
-    for (const entry of xattrs) {
+    let own = 0;
+    // Not by an iterator, which takes longer than all else here before an engine has compiled it.
+    for (let i = 0; i < xattrs.length; i++) {
+      const entry = xattrs[i] as XattrEntry;
       filter |= entry.name.filterBit;
       if (entry.uses > 1) at = writeReference(words, at, entry, sharedBase);
+      else own++;
     }
     if (metacopy !== undefined) at = writeReference(words, at, metacopy, sharedBase);
     if (redirect !== undefined) at = writeReference(words, at, redirect, sharedBase);
     words[start / 4] = ~filter;
     out[start + 4] = (at - start - XATTR_HEADER_SIZE) / XATTR_REF_SIZE;
-    for (const entry of xattrs) if (entry.uses === 1) at = writeEntry(out, at, entry.name, entry.value);
+    if (own > 0) {
+      for (const { name, value, uses } of xattrs) if (uses === 1) at = writeEntry(out, at, name, value);
+    }
     if (metacopy === undefined) at = writeEntry(out, at, this.#nameOf(digest), digest ?? overlay.EMPTY);
     if (payload && redirect === undefined) writeEntry(out, at, this.#redirect, payload);
   }
@@ -163,49 +169,42 @@ const HASH_BITS = 28;
 /** Who makes hashes that all begin at one place gets no benefit of the table, and no quadratic time. */
 const MAX_PROBES = 64;
 
+const NO_HASH = -1;
+
 /**
- * Finds the numbers whose hash some other one has, and perhaps a few more: a table of the first of each hash, with open
- * addressing. A Map of as many strings takes ten times as long.
+ * The numbers whose hash some other one has, and perhaps a few more; `hashes` by number, NO_HASH for none. By a table of
+ * the first of each hash, with open addressing: a Map of as many strings takes ten times as long.
  */
-class Candidates {
+function repeated(hashes: Int32Array): number[] {
+  let size = 256;
+  while (size < 2 * hashes.length) size *= 2;
   /** 1 + the number; 0 where there is none. */
-  readonly #firsts: Int32Array;
-  readonly #mask: number;
-  /** By number. */
-  readonly #hashes: Int32Array;
-  readonly #isRepeated: Uint8Array;
-  readonly repeated: number[] = [];
-
-  /** For numbers below `count`. */
-  constructor(count: number) {
-    let size = 256;
-    while (size < 2 * count) size *= 2;
-    this.#firsts = new Int32Array(size);
-    this.#mask = size - 1;
-    this.#hashes = new Int32Array(count);
-    this.#isRepeated = new Uint8Array(count);
-  }
-
-  /** `hash` has 28 bits. */
-  add(hash: number, number: number): void {
-    const firsts = this.#firsts;
-    this.#hashes[number] = hash;
-    for (let probe = 0; probe < MAX_PROBES; probe++) {
-      const at = (hash + probe) & this.#mask;
-      const first = (firsts[at] as number) - 1;
-      if (first < 0) {
-        firsts[at] = 1 + number;
-        return;
-      }
-      if (this.#hashes[first] !== hash) continue;
-      if (this.#isRepeated[first] === 0) this.repeated.push(first);
-      this.#isRepeated[first] = 1;
-      this.repeated.push(number);
-      return;
+  const firsts = new Int32Array(size);
+  const mask = size - 1;
+  const isFound = new Uint8Array(hashes.length);
+  const found: number[] = [];
+  for (let number = 0; number < hashes.length; number++) {
+    const hash = hashes[number] as number;
+    if (hash === NO_HASH) continue;
+    let at = hash & mask;
+    let probes = 1;
+    while (firsts[at] !== 0 && hashes[(firsts[at] as number) - 1] !== hash && probes < MAX_PROBES) {
+      at = (at + 1) & mask;
+      probes++;
     }
-    // As it is for all others with this hash.
-    this.repeated.push(number);
+    const first = (firsts[at] as number) - 1;
+    if (first < 0) {
+      firsts[at] = 1 + number;
+      continue;
+    }
+    if (hashes[first] === hash && isFound[first] === 0) {
+      isFound[first] = 1;
+      found.push(first);
+    }
+    // Where the probes have ended with another hash, it is found as well, and so are all others with this one.
+    found.push(number);
   }
+  return found;
 }
 
 /** As good as random. */

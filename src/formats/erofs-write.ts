@@ -13,7 +13,6 @@ import { writeXattrArea, type XattrEntry, xattrAreaSize, xattrCount } from './er
 import { badInput } from './errors.ts';
 import {
   isExternal,
-  isWhiteout,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -64,8 +63,9 @@ export class ImageLayout {
   /** Data behind the inode and its xattrs, and in blocks of its own. */
   readonly tail: Uint16Array;
   readonly blocks: Uint32Array;
-  /** 0 for what is no directory. */
-  readonly directoryBytes: Uint32Array;
+  /** The lower 32 bits of i_size. */
+  readonly size: Uint32Array;
+  readonly isExternal: Uint8Array;
   /** Where the shared xattrs begin. */
   inodesEnd = 0;
   /** Where the data blocks begin. */
@@ -79,7 +79,8 @@ export class ImageLayout {
     this.xattrBytes = new Uint32Array(inodes);
     this.tail = new Uint16Array(inodes);
     this.blocks = new Uint32Array(inodes);
-    this.directoryBytes = new Uint32Array(inodes);
+    this.size = new Uint32Array(inodes);
+    this.isExternal = new Uint8Array(inodes);
   }
 }
 
@@ -132,8 +133,12 @@ function placeInode(plan: ImagePlan, places: ImageLayout, ino: number, start: nu
   const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
   const type = (inodes.mode[ino] as number) & S_IFMT;
   const external = isExternal(node);
-  measureData(plan, places, ino);
-  const isExtended = needsExtended(plan, places, ino);
+  const size = external ? node.size : measureData(plan, places, ino, type);
+  if (external) {
+    places.isExternal[ino] = 1;
+    places.tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(size);
+  }
+  const isExtended = needsExtended(plan, node, inodes.nlink[ino] as number, size);
   const xattrBytes =
     external && backing !== undefined ? backing.areaSize(ino, node, xattrs) : xattrAreaSize(xattrs);
   const head = (isExtended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + xattrBytes;
@@ -149,32 +154,33 @@ function placeInode(plan: ImagePlan, places: ImageLayout, ino: number, start: nu
       tail = 0;
     }
   }
-  places.isExtended[ino] = isExtended ? 1 : 0;
+  if (isExtended) places.isExtended[ino] = 1;
+  if (type === S_IFREG || type === S_IFDIR || type === S_IFLNK) places.size[ino] = size;
   places.xattrBytes[ino] = xattrBytes;
   places.nid[ino] = at / SLOT_SIZE;
   return at + head + tail;
 }
 
-/** Whole blocks and the bytes behind the inode. */
-function measureData(plan: ImagePlan, places: ImageLayout, ino: number): void {
-  const { nodes, mode } = plan.inodes;
-  const node = nodes[ino] as TreeNode;
-  const { content } = node;
-  const type = (mode[ino] as number) & S_IFMT;
-  if (isExternal(node)) {
-    places.tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(node.size);
-  } else if (type === S_IFDIR) {
-    measureDirectory(plan, places, ino);
-  } else if (type === S_IFLNK) {
-    places.tail[ino] = (node.payload ?? '').length;
-  } else if (content !== undefined) {
+/** Whole blocks and the bytes behind the inode, of what is not external. Returns the size. */
+function measureData(plan: ImagePlan, places: ImageLayout, ino: number, type: number): number {
+  const { content, payload, rdev, mode, size } = plan.inodes.nodes[ino] as TreeNode;
+  if (type === S_IFDIR) return measureDirectory(plan, places, ino);
+  if (type === S_IFLNK) {
+    const { length } = payload ?? '';
+    places.tail[ino] = length;
+    return length;
+  }
+  if (content !== undefined) {
     const tail = layout.tailOfContent(content.length);
     places.tail[ino] = tail;
     places.blocks[ino] = Math.ceil((content.length - tail) / BLOCK_SIZE);
   }
+  // That of a whiteout is 0, whatever its node says.
+  return rdev === 0 && (mode & S_IFMT) === S_IFCHR ? 0 : size;
 }
 
-function measureDirectory({ inodes, entries }: ImagePlan, places: ImageLayout, ino: number): void {
+/** The same; returns the size. */
+function measureDirectory({ inodes, entries }: ImagePlan, places: ImageLayout, ino: number): number {
   const { names } = entries;
   const to = inodes.entriesTo[ino] as number;
   let blocks = 0;
@@ -193,33 +199,18 @@ function measureDirectory({ inodes, entries }: ImagePlan, places: ImageLayout, i
   }
   places.blocks[ino] = blocks;
   places.tail[ino] = used;
-  places.directoryBytes[ino] = blocks * BLOCK_SIZE + used;
+  return blocks * BLOCK_SIZE + used;
 }
 
-function needsExtended(plan: ImagePlan, places: ImageLayout, ino: number): boolean {
-  const { nodes, nlink } = plan.inodes;
-  const node = nodes[ino] as TreeNode;
+function needsExtended(plan: ImagePlan, node: TreeNode, nlink: number, size: number): boolean {
   return (
     node.mtimeSec !== plan.buildTimeSec ||
     node.mtimeNsec !== plan.buildTimeNsec ||
-    (nlink[ino] as number) > MAX_U16 ||
+    nlink > MAX_U16 ||
     node.uid > MAX_U16 ||
     node.gid > MAX_U16 ||
-    sizeOf(plan, places, ino) > MAX_U32
+    size > MAX_U32
   );
-}
-
-/** Of a whiteout 0, whatever its node says. */
-function sizeOf({ inodes }: ImagePlan, places: ImageLayout, ino: number): number {
-  const node = inodes.nodes[ino] as TreeNode;
-  switch ((inodes.mode[ino] as number) & S_IFMT) {
-    case S_IFDIR:
-      return places.directoryBytes[ino] as number;
-    case S_IFLNK:
-      return (node.payload ?? '').length;
-    default:
-      return isWhiteout(node) ? 0 : node.size;
-  }
 }
 
 function writeHeader(view: DataView, plan: ImagePlan): void {
@@ -258,51 +249,58 @@ function writeFile(image: Image, plan: ImagePlan, places: ImageLayout, ino: numb
   const { inodes, backing } = plan;
   const { out, words } = image;
   const blocks = places.blocks[ino] as number;
+  const tail = places.tail[ino] as number;
   const xattrBytes = places.xattrBytes[ino] as number;
-  const sharedBase = places.inodesEnd % BLOCK_SIZE;
+  const isExternal = places.isExternal[ino] !== 0;
   const node = inodes.nodes[ino] as TreeNode;
-  const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
   const end = 4 * writeInode(image, plan, places, ino, blocks > 0 ? block : 0);
-  if (backing !== undefined && isExternal(node)) {
-    backing.writeArea(out, words, end, ino, node, xattrs, sharedBase);
-  } else if (xattrBytes > 0) writeXattrArea(out, words, end, xattrs, sharedBase);
-  if (blocks + (places.tail[ino] as number) > 0) {
-    writeData(image, plan, places, ino, end + xattrBytes, block);
+  if (xattrBytes > 0) {
+    const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
+    const sharedBase = places.inodesEnd % BLOCK_SIZE;
+    if (!isExternal || backing === undefined) writeXattrArea(out, words, end, xattrs, sharedBase);
+    else backing.writeArea(out, words, end, ino, node, xattrs, sharedBase);
   }
+  const tailStart = end + xattrBytes;
+  if (isExternal) writeChunks(image, tailStart, tail, block);
+  else if (blocks + tail > 0) writeData(image, plan, places, ino, tailStart, block);
 }
 
 /** `block`: its first one, or 0. Returns the word that its xattrs begin with. */
 function writeInode(
   { words, view }: Image,
-  plan: ImagePlan,
+  { inodes }: ImagePlan,
   places: ImageLayout,
   ino: number,
   block: number,
 ): number {
-  const node = plan.inodes.nodes[ino] as TreeNode;
-  const mode = plan.inodes.mode[ino] as number;
-  const nlink = plan.inodes.nlink[ino] as number;
+  const node = inodes.nodes[ino] as TreeNode;
+  const mode = inodes.mode[ino] as number;
+  const nlink = inodes.nlink[ino] as number;
   const isExtended = places.isExtended[ino] as number;
-  const type = mode & S_IFMT;
-  const form = isExternal(node)
-    ? layout.LAYOUT_CHUNK_BASED
-    : places.tail[ino] === 0
-      ? layout.LAYOUT_FLAT_PLAIN
-      : layout.LAYOUT_FLAT_INLINE;
-  const format = (form << layout.FORMAT_LAYOUT_SHIFT) | (isExtended ? layout.FORMAT_EXTENDED : 0);
   const at = (places.nid[ino] as number) * SLOT_WORDS;
-  words[at] = format | (xattrCount(places.xattrBytes[ino] as number) << 16);
-  words[at + UNION_WORD] = unionField(node, type, block);
+  let form: number = layout.LAYOUT_FLAT_PLAIN;
+  let union = block;
+  if (places.isExternal[ino] !== 0) {
+    form = layout.LAYOUT_CHUNK_BASED;
+    // libcomposefs lets the chunk format and the first data block overlap.
+    union = (block & 0xffff0000) | (layout.chunkBits(node.size) - layout.BLOCK_SIZE_LOG2);
+  } else {
+    const type = mode & S_IFMT;
+    if (places.tail[ino] !== 0) form = layout.LAYOUT_FLAT_INLINE;
+    if (type === S_IFCHR || type === S_IFBLK) union = node.rdev;
+  }
+  words[at] =
+    (form << layout.FORMAT_LAYOUT_SHIFT) | isExtended | (xattrCount(places.xattrBytes[ino] as number) << 16);
+  words[at + SIZE_WORD] = places.size[ino] as number;
+  words[at + UNION_WORD] = union;
   words[at + INO_WORD] = ino;
-  const size = type === S_IFDIR || type === S_IFREG || type === S_IFLNK ? sizeOf(plan, places, ino) : 0;
-  words[at + SIZE_WORD] = size;
-  if (!isExtended) {
+  if (isExtended === 0) {
     words[at + MODE_WORD] = mode | (nlink << 16);
     words[at + UID_WORD] = node.uid | (node.gid << 16);
     return at + COMPACT_WORDS;
   }
   words[at + MODE_WORD] = mode;
-  if (size > MAX_U32) words[at + SIZE_WORD + 1] = size / 2 ** 32;
+  if ((mode & S_IFMT) === S_IFREG && node.size > MAX_U32) words[at + SIZE_WORD + 1] = node.size / 2 ** 32;
   words[at + UID_WORD] = node.uid;
   words[at + GID_WORD] = node.gid;
   view.setBigInt64(4 * at + layout.EXTENDED.MTIME, node.mtimeSec, true);
@@ -311,10 +309,10 @@ function writeInode(
   return at + EXTENDED_WORDS;
 }
 
-/** i_u: device number, chunk format or first data block. libcomposefs lets the last two overlap. */
-function unionField(node: TreeNode, type: number, block: number): number {
-  if (isExternal(node)) return (block & 0xffff0000) | (layout.chunkBits(node.size) - layout.BLOCK_SIZE_LOG2);
-  return type === S_IFCHR || type === S_IFBLK ? node.rdev : block;
+/** The list of chunks of an external file: holes. */
+function writeChunks({ out, words }: Image, tailStart: number, tail: number, block: number): void {
+  if (tail === 0) out.fill(0xff, block * BLOCK_SIZE, (block + 1) * BLOCK_SIZE);
+  else for (let at = tailStart; at < tailStart + tail; at += 4) words[at / 4] = layout.CHUNK_HOLE;
 }
 
 function writeData(
@@ -325,14 +323,11 @@ function writeData(
   tailStart: number,
   block: number,
 ): void {
-  const { out, words } = image;
+  const { out } = image;
   const node = plan.inodes.nodes[ino] as TreeNode;
   const tail = places.tail[ino] as number;
   const blockStart = block * BLOCK_SIZE;
-  if (isExternal(node)) {
-    if (tail === 0) out.fill(0xff, blockStart, blockStart + BLOCK_SIZE);
-    else for (let at = tailStart; at < tailStart + tail; at += 4) words[at / 4] = layout.CHUNK_HOLE;
-  } else if (places.directoryBytes[ino] !== 0) {
+  if (((plan.inodes.mode[ino] as number) & S_IFMT) === S_IFDIR) {
     writeDirectory(image, plan, places, ino, tailStart, block);
   } else if (node.content !== undefined) {
     const whole = node.content.length - tail;

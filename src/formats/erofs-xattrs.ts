@@ -131,7 +131,8 @@ export function xattrAreaSize(entries: readonly XattrEntry[]): number {
   if (entries.length === 0) return 0;
   let refs = 0;
   let inline = 0;
-  for (const entry of entries) {
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i] as XattrEntry;
     if (entry.uses > 1 && refs < MAX_SHARED_REFS) refs++;
     else inline += entrySize(entry.name, entry.value);
   }

@@ -154,8 +154,9 @@ export function resolveHardlink(node: TreeNode): TreeNode | undefined {
 interface Place {
   at: number;
   readonly nodes: TreeNode[];
-  /** The last one that was in range: most nodes share one, and comparing big integers takes long. */
+  /** The last ones that were in order: most nodes share them, and comparing big integers takes long. */
   mtimeSec: bigint;
+  xattrs: TreeNode['xattrs'];
 }
 
 /** Looked for when a message needs it: hardly any tree has an error, and names for all nodes are many. */
@@ -183,7 +184,7 @@ function invalid(code: string, place: Place, fact: string): SealrootError {
  */
 export function validateTree(root: TreeNode): ValidatedTree {
   const nodes = [root];
-  const place: Place = { at: 0, nodes, mtimeSec: 0n };
+  const place: Place = { at: 0, nodes, mtimeSec: 0n, xattrs: NO_XATTRS };
   if (fileType(root) !== S_IFDIR || root.hardlink !== undefined) {
     throw invalid('tree-root-not-directory', place, 'is not a directory');
   }
@@ -264,7 +265,7 @@ function checkNode(place: Place, node: TreeNode): void {
   if (node.content !== undefined && type !== S_IFREG) {
     throw invalid('tree-content-invalid', place, 'is not a regular file and has content');
   }
-  if (node.xattrs.size > 0) checkXattrs(place, node);
+  if (node.xattrs !== place.xattrs) checkXattrs(place, node);
 }
 
 /** In one expression: before an engine has compiled it, a call for each number takes as long as all else here. */
@@ -344,4 +345,5 @@ function checkXattrs(place: Place, node: TreeNode): void {
       `has ${space} bytes of xattrs, more than ${MAX_XATTR_SPACE}`,
     );
   }
+  place.xattrs = node.xattrs;
 }

@@ -55,7 +55,7 @@ describe('writeImage()', () => {
       }
     }
     const image = imageOf(ROOT + files);
-    expect(checkImage(image).findings).toEqual([]);
+    expect(checkImage(image, 10).findings).toEqual([]);
     const [, ...read] = toByteString(formatDump(readImage(image))).split('\n');
     expect(read.sort()).toEqual(files.split('\n').sort());
   });

@@ -12,7 +12,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { systemError } from '../src/formats/errors.ts';
 import { withLock } from '../tools/cache.ts';
-import { bundleScripts } from './bundle.ts';
+import { bundleScripts, type Scripts } from './bundle.ts';
 import { QUICKJS_VERSION, quickjsSource } from './quickjs-source.ts';
 
 const run = promisify(execFile);
@@ -71,24 +71,28 @@ export async function buildForInitramfs(entry: string, name: string, output = OU
     const objects = path.join(output, 'objects');
     await mkdir(objects, { recursive: true });
     const scripts = await bundleScripts(entry);
-    const compiler = await buildCompiler(quickjs, objects);
-    const bytecode: string[] = [];
-    for (const [script, text] of Object.entries(scripts)) {
-      bytecode.push(await compileScript(script, text, compiler, objects));
-    }
     const units: Unit[] = [
       ...QUICKJS_FILES.map((file) => targetUnit(quickjs, file, quickjsFlags(file))),
       ...RUNTIME_FILES.map((file) => targetUnit(RUNTIME, file, runtimeFlags(file, quickjs))),
-      ...bytecode.map((file) => targetUnit(objects, file, [])),
     ];
-    const compiled: string[] = [];
-    for (const unit of units) compiled.push(await compile(unit, objects));
+    // Nearly all of the time goes into QuickJS's largest file, compiled for the bytecode compiler and for the target.
+    const [fixed, bytecode] = await settled(
+      compileAll(units, objects),
+      compileScripts(scripts, quickjs, objects),
+    );
+    const compiled = [...fixed, ...bytecode];
     const binary = path.join(output, name);
     const temporary = `${binary}.partial`;
     await tool('musl-gcc', [...LINK_FLAGS, '-o', temporary, ...compiled, '-lm'], objects);
     await rename(temporary, binary);
     return binary;
   });
+}
+
+/** Rejects when neither runs any more: the lock has to outlive every file that is half written. */
+async function settled<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return await Promise.all([one, other]);
 }
 
 function quickjsFlags(file: string): string[] {
@@ -114,14 +118,27 @@ async function buildCompiler(quickjs: string, objects: string): Promise<string> 
       flags: ['-O1', ...OWN_C_FLAGS, '-isystem', quickjs],
     },
   ];
-  const compiled: string[] = [];
-  for (const unit of units) compiled.push(await compile(unit, objects));
+  const compiled = await compileAll(units, objects);
   const compiler = path.join(objects, `compile-${hashOf(...compiled)}`);
   if (!existsSync(compiler)) {
     await tool('gcc', ['-o', `${compiler}.partial`, ...compiled, '-lm', '-lpthread'], objects);
     await rename(`${compiler}.partial`, compiler);
   }
   return compiler;
+}
+
+/** The objects of the scripts, by a compiler that is itself built first. */
+async function compileScripts(
+  scripts: Scripts,
+  quickjs: string,
+  objects: string,
+): Promise<string[]> {
+  const compiler = await buildCompiler(quickjs, objects);
+  const units: Unit[] = [];
+  for (const [script, text] of Object.entries(scripts)) {
+    units.push(targetUnit(objects, await compileScript(script, text, compiler, objects), []));
+  }
+  return await compileAll(units, objects);
 }
 
 /** The name, in `objects`, of a C file that holds the bytecode of a script, which is called `script` there. */
@@ -142,6 +159,12 @@ async function compileScript(
   await writeFile(`${file}.partial`, stdout);
   await rename(`${file}.partial`, file);
   return name;
+}
+
+async function compileAll(units: readonly Unit[], objects: string): Promise<string[]> {
+  const compiled: string[] = [];
+  for (const unit of units) compiled.push(await compile(unit, objects));
+  return compiled;
 }
 
 /** The object of one file, from `objects` when its recipe is unchanged: compiler, flags, and every source beside it. */

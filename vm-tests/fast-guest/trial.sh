@@ -15,6 +15,8 @@ before=$(cat /proc/self/mountinfo)
 # A prepare-root that waits for ever fails its own trial, not those after it.
 timeout -s KILL 120 /usr/lib/sealroot/sealroot-prepare-root /sysroot >/run/output 2>&1
 status=$?
+# Its watcher looks only once a second whether the program is gone, and keeps this namespace alive until then.
+killall -q timeout
 left=1
 [ "$before" != "$(cat /proc/self/mountinfo)" ] || left=0
 booted=0

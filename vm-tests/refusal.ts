@@ -12,7 +12,13 @@ import type { CpioEntry } from './cpio.ts';
 import { type FastBootFiles, fastBoot } from './fast-boot.ts';
 import type { Disk, Machine } from './machine.ts';
 import { requireBooted, requireRefused, requireSystemBooted, requireSystemRefused } from './outcome.ts';
-import { SYSTEM_ARGUMENTS, SYSTEM_BOOT_SECONDS, startSystem } from './system-boot.ts';
+import {
+  FEW_UNITS,
+  QUICK_ARGUMENTS,
+  SYSTEM_ARGUMENTS,
+  SYSTEM_BOOT_SECONDS,
+  startSystem,
+} from './system-boot.ts';
 import { copyDisk, Ext4Image } from './tamper.ts';
 
 /** A boot of some four seconds; on a machine with a load of 16 on its two cores it took 65. */
@@ -157,7 +163,7 @@ export interface SystemChange {
 export class SystemRefusalCase extends RefusalCase {
   /** Starts the whole system; the caller waits. */
   async startSystem(name: string, change: SystemChange = {}): Promise<Machine> {
-    const line = [this.base.kernelArguments, ...SYSTEM_ARGUMENTS].join(' ');
+    const line = [this.base.kernelArguments, ...SYSTEM_ARGUMENTS, ...QUICK_ARGUMENTS, ...FEW_UNITS].join(' ');
     return await startSystem(this.context, this.base, {
       name,
       disk: { file: this.disk.image, format: 'raw', writes: 'discard' },

@@ -11,7 +11,7 @@ import { POLICY_PATH } from '../fast-boot.ts';
 import type { Machine } from '../machine.ts';
 import { captured, requireDone, requireSystemBooted } from '../outcome.ts';
 import { PROVE_ROOT } from '../refusal.ts';
-import { SYSTEM_ARGUMENTS, SYSTEM_BOOT_SECONDS, startSystem } from '../system-boot.ts';
+import { QUICK_ARGUMENTS, SYSTEM_ARGUMENTS, SYSTEM_BOOT_SECONDS, startSystem } from '../system-boot.ts';
 import { copyDisk } from '../tamper.ts';
 
 const TRANSIENT = '[composefs]\nenabled=signed\n[etc]\ntransient=true\n[root]\ntransient=true\n';
@@ -38,7 +38,7 @@ async function boot(
   const machine = await startSystem(context, base, {
     name,
     disk: { file: disk, format: 'raw', writes: 'keep' },
-    commandLine: [base.kernelArguments, ...SYSTEM_ARGUMENTS].join(' '),
+    commandLine: [base.kernelArguments, ...SYSTEM_ARGUMENTS, ...QUICK_ARGUMENTS].join(' '),
     script: SCRIPT,
     initramfsFiles: [file(POLICY_PATH, policy)],
   });

@@ -11,7 +11,13 @@ import type { CaseContext, VmCase } from '../case.ts';
 import type { Machine } from '../machine.ts';
 import { captured, requireSystemBooted } from '../outcome.ts';
 import { PROVE_ROOT } from '../refusal.ts';
-import { SYSTEM_ARGUMENTS, SYSTEM_BOOT_SECONDS, startSystem } from '../system-boot.ts';
+import {
+  FEW_UNITS,
+  QUICK_ARGUMENTS,
+  SYSTEM_ARGUMENTS,
+  SYSTEM_BOOT_SECONDS,
+  startSystem,
+} from '../system-boot.ts';
 import { copyDisk, Ext4Image } from '../tamper.ts';
 import {
   ensureUpdateDisk,
@@ -116,7 +122,7 @@ async function boot(
       name,
       disk: { file: disk, format: 'raw', writes: 'keep' },
       moreDisks: [{ file: update.updates, format: 'raw', writes: 'refuse', serial: UPDATES_SERIAL }],
-      commandLine: [kernelArguments, ...SYSTEM_ARGUMENTS].join(' '),
+      commandLine: [kernelArguments, ...SYSTEM_ARGUMENTS, ...QUICK_ARGUMENTS, ...FEW_UNITS].join(' '),
       script,
     },
   );

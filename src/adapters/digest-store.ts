@@ -81,9 +81,9 @@ function isWhole(object: ByteString, size: number): boolean {
 }
 
 /** Shares the extents where the file system can (FICLONE), else the kernel copies. */
-function copyContent({ path, status }: SourceFile, temporary: ByteString): void {
+function copyContent({ path, stamp }: SourceFile, temporary: ByteString): void {
   const target = pathBuffer(temporary);
-  withUnchanged(path, status.stamp, (source) => {
+  withUnchanged(path, stamp, (source) => {
     const flags = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
     reading(temporary, () => copyFileSync(`/proc/self/fd/${source}`, target, flags));
   });

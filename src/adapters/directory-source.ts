@@ -19,7 +19,8 @@ import {
   type TreeNode,
 } from '../formats/tree.ts';
 import { errnoOf } from './error-text.ts';
-import { type InodeStatus, identityOf, inodeStatus, STAMP_BYTES } from './inode-status.ts';
+import { type InodeStatus, identityOf, inodeStatus } from './inode-status.ts';
+import { SharedXattrs } from './shared-xattrs.ts';
 import { getXattr, listXattrs } from './syscalls.ts';
 import type { VerityComputer } from './verity.ts';
 
@@ -39,10 +40,11 @@ export interface ScanOptions {
 /** A regular file that is not empty; its node lacks content or digest until `readContent`. */
 export interface SourceFile {
   readonly path: ByteString;
-  /** What a reader has to know: the stamp of the inode, and the path. */
-  readonly job: ByteString;
+  /** Of its inode, see InodeStatus. */
+  readonly stamp: ByteString;
   readonly node: TreeNode;
-  readonly status: InodeStatus;
+  /** False until whoever reads the content has added them, or `addXattrs`. */
+  hasXattrs: boolean;
 }
 
 export interface DirectorySource {
@@ -76,9 +78,15 @@ export function pathBuffer(path: ByteString): Buffer {
   return Buffer.from(path, 'latin1');
 }
 
+/** What reads files faster than this thread, where there is such a thing. */
+export interface ScanHelp {
+  /** Whether the content of a file will be read, and the xattrs that it lacks. */
+  announce(file: SourceFile): boolean;
+}
+
 interface Scan {
   readonly options: ScanOptions;
-  readonly announce: (job: ByteString) => void;
+  readonly help: ScanHelp | undefined;
   readonly files: SourceFile[];
   /** Inodes with several names, by identity. */
   readonly known: Map<string, TreeNode>;
@@ -88,12 +96,8 @@ interface Scan {
  * Reads names, inodes and xattrs; no content, but tells of each file that will be asked for. The root may be
  * anything: whether it serves is the writer's business.
  */
-export function scanDirectory(
-  path: ByteString,
-  options: ScanOptions,
-  announce: (job: ByteString) => void = () => {},
-): DirectorySource {
-  const scan: Scan = { options, announce, files: [], known: new Map() };
+export function scanDirectory(path: ByteString, options: ScanOptions, help?: ScanHelp): DirectorySource {
+  const scan: Scan = { options, help, files: [], known: new Map() };
   return { root: scanNode(scan, path, inodeOf(path)), files: scan.files };
 }
 
@@ -110,10 +114,14 @@ function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
       return { ...known, hardlink: known };
     }
   }
-  const node = sourceNode(scan, path, status);
+  const node = sourceNode(scan, status);
   if (scan.options.hardlinks) scan.known.set(identityOf(status), node);
+  if (type === S_IFREG && status.size > 0) {
+    addFile(scan, path, node, status.stamp);
+    return node;
+  }
+  node.xattrs = readXattrs(path, scan.options.xattrs);
   if (type === S_IFDIR) node.children = scanChildren(scan, path);
-  else if (type === S_IFREG && status.size > 0) addFile(scan, path, node, status);
   else if (type === S_IFLNK) {
     node.payload = reading(path, () => readlinkSync(pathBuffer(path), 'latin1')) as ByteString;
     node.size = node.payload.length;
@@ -121,13 +129,13 @@ function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
   return node;
 }
 
-function addFile({ files, announce }: Scan, path: ByteString, node: TreeNode, status: InodeStatus): void {
-  const job = (status.stamp + path) as ByteString;
-  files.push({ path, job, node, status });
-  announce(job);
+function addFile(scan: Scan, path: ByteString, node: TreeNode, stamp: ByteString): void {
+  const file: SourceFile = { path, stamp, node, hasXattrs: scan.options.xattrs === 'none' };
+  if (scan.help?.announce(file) !== true) addXattrs(file, scan.options.xattrs);
+  scan.files.push(file);
 }
 
-function sourceNode({ options }: Scan, path: ByteString, status: InodeStatus): TreeNode {
+function sourceNode({ options }: Scan, status: InodeStatus): TreeNode {
   const { mode, uid, gid, rdev, size } = status;
   return newNode({
     mode,
@@ -138,7 +146,7 @@ function sourceNode({ options }: Scan, path: ByteString, status: InodeStatus): T
     size,
     mtimeSec: options.epoch ? 0n : status.mtimeSec,
     mtimeNsec: options.epoch ? 0 : status.mtimeNsec,
-    xattrs: readXattrs(path, options.xattrs),
+    xattrs: NO_XATTRS,
   });
 }
 
@@ -158,6 +166,18 @@ function readXattrs(path: ByteString, which: ScanOptions['xattrs']): TreeNode['x
   return xattrs;
 }
 
+/** As `readXattrs` has them, from what C has read. */
+export function sharedXattrs(which: ScanOptions['xattrs']): SharedXattrs {
+  return new SharedXattrs(which === 'user' ? USER_PREFIX : '');
+}
+
+/** Of a file that lacks them. Throws when the inode is not, or is no more, that of the stamp, unless its content is still to be read. */
+export function addXattrs(file: SourceFile, which: ScanOptions['xattrs']): void {
+  file.node.xattrs = readXattrs(file.path, which);
+  file.hasXattrs = true;
+  if (hasContent(file)) withUnchanged(file.path, file.stamp, () => {});
+}
+
 /** In the order of their names: with hard links, the first one is the file. */
 function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
   const children = new Map<ByteString, TreeNode>();
@@ -172,10 +192,12 @@ function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
   return children;
 }
 
-/** Gives the file's node its content, or digest and path of its object; `readJob` is the function of that name, or as good. */
-export function readContent(file: SourceFile, readJob: (job: ByteString) => ByteString): void {
-  const { node } = file;
-  const read = readJob(file.job);
+function hasContent({ node }: SourceFile): boolean {
+  return node.content !== undefined || node.digest !== undefined;
+}
+
+/** Gives the file's node what was read of it: content, or digest, with the path of its object. */
+export function placeContent({ node }: SourceFile, read: ByteString): void {
   if (node.size <= MAX_INLINE_BYTES) node.content = fromByteString(read);
   else {
     node.digest = read;
@@ -183,16 +205,16 @@ export function readContent(file: SourceFile, readJob: (job: ByteString) => Byte
   }
 }
 
-/** The content of a small file, the digest of another. Throws when the inode is not, or is no more, that of the stamp. */
-export function readJob(job: ByteString, computer: VerityComputer): ByteString {
-  const stamp = job.slice(0, STAMP_BYTES) as ByteString;
-  const path = job.slice(STAMP_BYTES) as ByteString;
+/** Reads it if nobody has. Throws when the inode is not, or is no more, that of the stamp. */
+export function readContent(file: SourceFile, computer: VerityComputer): void {
+  if (hasContent(file)) return;
+  const { path, stamp } = file;
   const read = withUnchanged(path, stamp, (fd, { size }) =>
     size <= MAX_INLINE_BYTES
       ? readExactly(fd, size, path)
       : computer.ofDescriptor(fd, size, `"${printable(path)}"`),
   );
-  return toByteString(read);
+  placeContent(file, toByteString(read));
 }
 
 /** The name of an object in a composefs object store, below its folder. */

@@ -11,9 +11,8 @@ import { endianness } from 'node:os';
 import { type ByteString, putBytes, toByteString } from '../formats/byte-strings.ts';
 import { roundUp, wholeNumber } from '../formats/bytes.ts';
 import { merkleTreeBytes, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
-import { type FileReader, fileReader } from './file-reader.ts';
 import { STAMP_BYTES } from './inode-status.ts';
-import type { Pointer } from './libc.ts';
+import { type Library, openLibrary, type Pointer } from './libc.ts';
 import { cString } from './syscalls.ts';
 import type { MerkleTree } from './verity.ts';
 
@@ -41,13 +40,13 @@ const SLOT = {
   STAMPING: 106,
   STAMP: 108,
   NAME: 156,
-  /** Attributes, then the target of a link. */
+  /** Attributes, then the target of a link; of a path the content, if it is short, and xattrs. */
   VARIABLE: 392,
   BYTES: 768,
 } as const;
 
 const STATES = { PENDING: 0, DONE: 1 } as const;
-const FLAGS = { TARGET: 1, TREE: 2, STAMP: 4, UNCHANGED: 8 } as const;
+const FLAGS = { TARGET: 1, TREE: 2, STAMP: 4, UNCHANGED: 8, XATTRS: 16 } as const;
 const STAMPING = { NONE: 0, TAKE: 1, COMPARE: 2 } as const;
 const TREE_UNIT = 32;
 /** A root hash has the room of the longest one. */
@@ -69,6 +68,7 @@ const FILE_SOURCES = {
   'bare-no-xattrs': 3,
   archive: 4,
   stamped: 5,
+  'stamped-with-xattrs': 6,
 } as const;
 
 /** See object-file.ts. */
@@ -97,7 +97,6 @@ export interface ReadFile {
   /**
    * bare-user: the value of `user.ostreemeta`. bare: of each xattr two u16 for the lengths of name and value, both.
    * archive: all before the deflated content; owner, size and target stand there.
-   * Of a path: the content of a file that MAX_INLINE_BYTES are enough for.
    */
   readonly attributes: ByteString;
   readonly target: ByteString | undefined;
@@ -107,11 +106,31 @@ export interface ReadFile {
   readonly stamp: Uint8Array | undefined;
 }
 
+/** What was read of a path. */
+export interface ReadPath {
+  /** Of a file that MAX_INLINE_BYTES are enough for its content, of another its digest. */
+  readonly content: ByteString;
+  /** In the form that SharedXattrs takes; undefined when they were not asked for, or have to be read by the caller. */
+  readonly xattrs: ByteString | undefined;
+}
+
 /**
  * Of the stamp of an object's inode (see InodeStatus): `take` it as well, or compare it with that one first, and read the
  * object only if it has another.
  */
 export type ObjectStamp = 'take' | Uint8Array;
+
+const PROTOTYPES = {
+  open: 'void *reader_open(const void *folder, uint32_t source, uint32_t digests, int algorithm, int keep_trees)',
+  memory: 'void *reader_memory(void *reader, uint32_t slots, uint64_t tree_bytes)',
+  start: 'void reader_start(void *reader, int threads)',
+  wake: 'void reader_wake(void *reader)',
+  finish: 'void reader_finish(void *reader, uint32_t job)',
+  metadata: 'int32_t reader_metadata(void *reader, const char *checksum, const char *type)',
+  close: 'void reader_close(void *reader)',
+} as const;
+
+type Reader = Library<keyof typeof PROTOTYPES>;
 
 export class FileRing {
   readonly slots: number;
@@ -119,7 +138,7 @@ export class FileRing {
   readonly maxJobBytes: number;
   /** Where it is written: a stamp, if it begins with one, has its own place just before the name. */
   readonly #jobAt: number;
-  readonly #reader: FileReader;
+  readonly #reader: Reader;
   readonly #handle: Pointer;
   readonly #words: Int32Array;
   readonly #shorts: Uint16Array;
@@ -129,7 +148,7 @@ export class FileRing {
 
   /** undefined where there is no library, or it cannot work here. */
   static open(options: FileRingOptions, library?: URL): FileRing | undefined {
-    const reader = fileReader(library);
+    const reader = openLibrary(PROTOTYPES, library);
     if (reader === undefined) return undefined;
     const { folder, source, digests, algorithm, slots, keepTrees, treeBytes } = options;
     const handle = reader.functions.open(
@@ -142,16 +161,11 @@ export class FileRing {
     const memory = handle === null ? null : (reader.functions.memory(handle, slots, treeBytes) as Pointer);
     if (handle === null || memory === null) return undefined;
     const ring = reader.view(memory, SLOTS_AT + slots * SLOT.BYTES + treeBytes);
-    return new FileRing(reader, handle, slots, source === 'stamped' ? SLOT.STAMP : SLOT.NAME, ring);
+    const jobAt = source.startsWith('stamped') ? SLOT.STAMP : SLOT.NAME;
+    return new FileRing(reader, handle, slots, jobAt, ring);
   }
 
-  private constructor(
-    reader: FileReader,
-    handle: Pointer,
-    slots: number,
-    jobAt: number,
-    memory: ArrayBuffer,
-  ) {
+  private constructor(reader: Reader, handle: Pointer, slots: number, jobAt: number, memory: ArrayBuffer) {
     this.slots = slots;
     this.#jobAt = jobAt;
     // A NUL is behind it.
@@ -224,6 +238,23 @@ export class FileRing {
     };
   }
 
+  /** Of a job of a path that is finished: undefined when it has failed. The slot is free afterwards. */
+  path(job: number): ReadPath | undefined {
+    const slot = this.#slot(job);
+    if (Atomics.load(this.#words, slot / 4) !== STATES.DONE) return undefined;
+    const digestBytes = this.#short(slot + SLOT.DIGEST_BYTES);
+    const contentBytes = this.#short(slot + SLOT.ATTRIBUTES_BYTES);
+    const xattrs = slot + SLOT.VARIABLE + contentBytes;
+    const hasXattrs = (this.#word(slot + SLOT.FLAGS) & FLAGS.XATTRS) !== 0;
+    return {
+      content:
+        digestBytes > 0
+          ? this.#text(slot + SLOT.DIGEST, digestBytes)
+          : this.#text(slot + SLOT.VARIABLE, contentBytes),
+      xattrs: hasXattrs ? this.#text(xattrs, this.#short(slot + SLOT.TARGET_BYTES)) : undefined,
+    };
+  }
+
   /**
    * A metadata object of the folder, `dirtree` or `dirmeta`, whose SHA-256 is that checksum; undefined for one that the
    * caller has to look at himself. Read by the calling thread: a third of what the calls one by one take.
@@ -243,7 +274,7 @@ export class FileRing {
   }
 
   #text(start: number, length: number): ByteString {
-    return toByteString(this.#bytes, start, start + length);
+    return length === 0 ? ('' as ByteString) : toByteString(this.#bytes, start, start + length);
   }
 
   #copy(start: number, length: number): Uint8Array {

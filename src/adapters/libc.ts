@@ -3,7 +3,9 @@
  * loaded by the first call, since that takes longer than many a command, and most commands need none of them.
  */
 
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import type KoffiModule from 'koffi';
 
 type Koffi = typeof KoffiModule;
@@ -44,8 +46,26 @@ export interface Library<Name extends string> {
   view(pointer: Pointer, bytes: number): ArrayBuffer;
 }
 
-/** A library at a path, with those of its functions that have a prototype in koffi's notation. */
-export function loadLibrary<Name extends string>(
+/** What is compiled of native/. It stands beside the bundled command line; the sources run without it. */
+const OUR_LIBRARY = new URL('file-reader.so', import.meta.url);
+
+/**
+ * Those functions of our library that have a prototype in koffi's notation. undefined where there is none, or one that was
+ * built for another machine: everything works without, only slower.
+ */
+export function openLibrary<Name extends string>(
+  prototypes: Readonly<Record<Name, string>>,
+  library = OUR_LIBRARY,
+): Library<Name> | undefined {
+  if (!existsSync(library)) return undefined;
+  try {
+    return loadLibrary(fileURLToPath(library), prototypes);
+  } catch {
+    return undefined;
+  }
+}
+
+function loadLibrary<Name extends string>(
   path: string,
   prototypes: Readonly<Record<Name, string>>,
 ): Library<Name> {

@@ -4,7 +4,6 @@
  */
 
 import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync } from 'node:fs';
-import { endianness } from 'node:os';
 import { inflateRawSync } from 'node:zlib';
 import { ascii, type ByteString, fromByteString, toByteString } from '../formats/encoding.ts';
 import { badInput, type SealrootError } from '../formats/errors.ts';
@@ -19,6 +18,7 @@ import {
 import { NO_XATTRS, S_IFLNK, S_IFMT } from '../formats/tree.ts';
 import type { FileRingOptions, ReadFile } from './file-ring.ts';
 import { fileError } from './files.ts';
+import { SharedXattrs } from './shared-xattrs.ts';
 import { getXattr, listXattrs, pathBytes, type XattrPlace } from './syscalls.ts';
 import { type MerkleTree, measureVerity, VerityComputer } from './verity.ts';
 
@@ -54,7 +54,7 @@ export class ObjectFileReader {
   readonly #computer: VerityComputer;
   /** By what was read: most objects of a repository have the same owner, mode and xattrs as some other. */
   readonly #owners = new Map<ByteString, Ownership>();
-  readonly #xattrs = new Map<ByteString, Ownership['xattrs']>();
+  readonly #xattrs = new SharedXattrs();
 
   constructor(options: ObjectFileOptions) {
     this.#options = options;
@@ -110,14 +110,8 @@ export class ObjectFileReader {
       }
       case 'bare-user-only':
         return { mode, uid: 0, gid: 0, xattrs: NO_XATTRS };
-      default: {
-        let xattrs = this.#xattrs.get(attributes);
-        if (xattrs === undefined) {
-          xattrs = xattrsFromRing(fromByteString(attributes));
-          this.#xattrs.set(attributes, xattrs);
-        }
-        return { mode, uid, gid, xattrs };
-      }
+      default:
+        return { mode, uid, gid, xattrs: this.#xattrs.of(attributes) };
     }
   }
 
@@ -188,20 +182,6 @@ export class ObjectFileReader {
       ? { ...file, digest, tree: this.#computer.merkleTree() }
       : { ...file, digest };
   }
-}
-
-/** See ReadFile.attributes. */
-function xattrsFromRing(bytes: Uint8Array): Ownership['xattrs'] {
-  const xattrs = new Map<ByteString, Uint8Array>();
-  const view = new DataView(bytes.buffer);
-  const littleEndian = endianness() === 'LE';
-  for (let at = 0; at < bytes.length; ) {
-    const value = at + 4 + view.getUint16(at, littleEndian);
-    const end = value + view.getUint16(at + 2, littleEndian);
-    xattrs.set(toByteString(bytes.subarray(at + 4, value)), bytes.subarray(value, end));
-    at = end;
-  }
-  return xattrs;
 }
 
 /** bare-user keeps a link's target as content; libostree writes a NUL after it and reads up to the first one. */

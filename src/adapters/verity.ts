@@ -17,7 +17,7 @@ import {
   verityDescriptor,
 } from '../formats/fsverity.ts';
 import { FS_IOC_MEASURE_VERITY } from '../formats/linux.ts';
-import { fileReader } from './file-reader.ts';
+import { openLibrary } from './libc.ts';
 import { ioctl, SystemCallError } from './syscalls.ts';
 
 const FS_IOC_ENABLE_VERITY = 0x40806685;
@@ -105,13 +105,17 @@ export function requireDigest(actual: Uint8Array, expected: Uint8Array, file: st
   );
 }
 
+const PROTOTYPES = {
+  verity: 'int32_t verity_of_bytes(const void *bytes, uint64_t size, int algorithm, _Out_ void *digest)',
+} as const;
+
 /** The digest of bytes in memory, as the kernel would measure it of a file. */
 export function verityOfBytes(bytes: Uint8Array, parameters = USUAL_VERITY, library?: URL): Uint8Array {
   const { algorithm, blockSize } = parameters;
   if (blockSize === VERITY_BLOCK_SIZE) {
     const digest = new Uint8Array(MAX_DIGEST_BYTES);
     const { id, digestBytes } = VERITY_ALGORITHMS[algorithm];
-    if (fileReader(library)?.functions.verity(bytes, bytes.length, id, digest) === 0) {
+    if (openLibrary(PROTOTYPES, library)?.functions.verity(bytes, bytes.length, id, digest) === 0) {
       return digest.subarray(0, digestBytes);
     }
   }

@@ -5,17 +5,19 @@ import { availableParallelism } from 'node:os';
 import { isatty } from 'node:tty';
 import { fillDigestStore } from '../adapters/digest-store.ts';
 import {
+  addXattrs,
   type DirectorySource,
   readContent,
-  readJob,
   type ScanOptions,
   SourceError,
+  type SourceFile,
   scanDirectory,
 } from '../adapters/directory-source.ts';
 import { errnoText } from '../adapters/error-text.ts';
 import { type OutputFile, openOutput } from '../adapters/output-file.ts';
 import { readingProgress } from '../adapters/progress.ts';
-import { ReadAhead, spareThreads } from '../adapters/read-ahead.ts';
+import { spareThreads } from '../adapters/read-ahead.ts';
+import { SourceReader } from '../adapters/source-reader.ts';
 import { VerityComputer, verityOfBytes } from '../adapters/verity.ts';
 import { openForReading, readWhole } from '../adapters/whole-file.ts';
 import { parseDump } from '../formats/dump-read.ts';
@@ -27,9 +29,6 @@ import { USUAL_VERITY, VERITY_ALGORITHMS, type VerityAlgorithm } from '../format
 import { S_IFDIR, S_IFMT, type TreeNode, validateTree } from '../formats/tree.ts';
 import { type Grammar, parseArguments } from './getopt.ts';
 import { type Call, withReason } from './tool.ts';
-
-/** Files that are known and not read yet. */
-const SLOTS = 4096;
 
 const GRAMMAR: Grammar = {
   short: 'CR',
@@ -212,30 +211,17 @@ function readDirectory(
     epoch: flags.has('use-epoch'),
     hardlinks: flags.has('hardlinks'),
   };
-  const computer = new VerityComputer({ ...USUAL_VERITY, algorithm });
-  const read = (job: ByteString) => readJob(job, computer);
-  const ahead = new ReadAhead<ByteString>({
-    source: 'stamped',
-    folder: '' as ByteString,
-    digests: 'compute',
-    algorithm,
-    slots: SLOTS,
-    keepTrees: false,
-    treeBytes: 0,
-    threads: spareThreads(threads),
-    finished: (_, { digest, attributes }) => digest ?? attributes,
-    read,
-  });
+  const reader = new SourceReader({ xattrs: options.xattrs, algorithm, threads: spareThreads(threads) });
   let found: DirectorySource;
   try {
     found = withReason(
       call,
       (path) => `error accessing ${path}`,
-      () => scanDirectory(source, options, (job) => ahead.announce(job)),
+      () => scanDirectory(source, options, reader),
     );
-    readFiles(call, found, (job) => ahead.file(job));
+    readFiles(call, found, reader, options.xattrs, new VerityComputer({ ...USUAL_VERITY, algorithm }));
   } finally {
-    ahead.close();
+    reader.close();
   }
   if (digestStore !== undefined) {
     withReason(
@@ -247,7 +233,13 @@ function readDirectory(
   return found.root;
 }
 
-function readFiles(call: Call, { files }: DirectorySource, read: (job: ByteString) => ByteString): void {
+function readFiles(
+  call: Call,
+  { files }: DirectorySource,
+  reader: SourceReader,
+  which: ScanOptions['xattrs'],
+  computer: VerityComputer,
+): void {
   withReason(
     call,
     (path) => `error computing digest of ${path}`,
@@ -255,11 +247,21 @@ function readFiles(call: Call, { files }: DirectorySource, read: (job: ByteStrin
       const report = readingProgress(call.progress, 'files');
       let bytes = 0;
       files.forEach((file, i) => {
-        readContent(file, read);
+        reader.finish(file);
+        if (!file.hasXattrs) readXattrs(call, file, which);
+        readContent(file, computer);
         bytes += file.node.size;
         report?.({ files: i + 1, bytes, of: files.length });
       });
     },
+  );
+}
+
+function readXattrs(call: Call, file: SourceFile, which: ScanOptions['xattrs']): void {
+  withReason(
+    call,
+    (path) => `error accessing ${path}`,
+    () => addXattrs(file, which),
   );
 }
 

@@ -14,7 +14,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fillDigestStore } from '../../src/adapters/digest-store.ts';
 import {
   readContent,
-  readJob,
   type ScanOptions,
   SourceError,
   scanDirectory,
@@ -23,7 +22,7 @@ import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { openOutput } from '../../src/adapters/output-file.ts';
 import { pathBytes } from '../../src/adapters/syscalls.ts';
 import { VerityComputer } from '../../src/adapters/verity.ts';
-import { ascii, type ByteString, hex } from '../../src/formats/encoding.ts';
+import { ascii, hex } from '../../src/formats/encoding.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 
 let folder = '';
@@ -40,7 +39,6 @@ function scan(options: Partial<ScanOptions> = {}) {
 }
 
 const computer = new VerityComputer();
-const read = (job: ByteString) => readJob(job, computer);
 
 function replaceFile(target: string): void {
   rmSync(target);
@@ -59,7 +57,7 @@ describe('scanDirectory() and readContent()', () => {
     const external = write('external', 65);
     write('empty', 0);
     const { root, files } = scan();
-    for (const file of files) readContent(file, read);
+    for (const file of files) readContent(file, computer);
     expect(root.children?.get(ascii('below'))?.children?.get(ascii('inline'))?.content?.length).toBe(64);
     const digest = hex(verityDigest(readFileSync(external), nodeHasher));
     expect(root.children?.get(ascii('external'))).toMatchObject({
@@ -96,7 +94,7 @@ describe('scanDirectory() and readContent()', () => {
     const target = write('file', 100);
     const [file] = scan().files;
     change(target);
-    expect(() => file && readContent(file, read)).toThrow(
+    expect(() => file && readContent(file, computer)).toThrow(
       /^cannot use ".*\/tree\/file": it changes while it is read$/,
     );
   });
@@ -105,7 +103,7 @@ describe('scanDirectory() and readContent()', () => {
     const target = write('file', 100);
     const [file] = scan().files;
     rmSync(target);
-    expect(() => file && readContent(file, read)).toThrow(new SourceError(pathBytes(target), 'ENOENT'));
+    expect(() => file && readContent(file, computer)).toThrow(new SourceError(pathBytes(target), 'ENOENT'));
   });
 });
 
@@ -113,7 +111,7 @@ describe('fillDigestStore()', () => {
   it('adds no object whose file has changed, and leaves nothing of it behind', () => {
     const target = write('file', 5000);
     const { files } = scan();
-    for (const file of files) readContent(file, read);
+    for (const file of files) readContent(file, computer);
     writeFileSync(target, Buffer.alloc(5000, 'other'));
     const store = path.join(folder, 'store');
     expect(() => fillDigestStore(pathBytes(store), files)).toThrow('it changes while it is read');

@@ -1,7 +1,6 @@
 /** The threads of C beside the code that reads the same files in JavaScript. */
 import { execFileSync } from 'node:child_process';
 import {
-  appendFileSync,
   chmodSync,
   linkSync,
   mkdirSync,
@@ -19,18 +18,16 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readJob, scanDirectory } from '../../src/adapters/directory-source.ts';
 import { FileRing, type ObjectStamp } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { inodeStatus } from '../../src/adapters/inode-status.ts';
 import { ObjectFileReader, type RepoMode, type StoredFile } from '../../src/adapters/object-file.ts';
 import { ReadAhead, type ReadAheadOptions } from '../../src/adapters/read-ahead.ts';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
-import { VerityComputer } from '../../src/adapters/verity.ts';
 import { concatBytes } from '../../src/formats/bytes.ts';
 import { ascii, type ByteString, fromByteString, hex, utf8 } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
-import { buildVerityTree, type VerityAlgorithm, verityDigest } from '../../src/formats/fsverity.ts';
+import { buildVerityTree } from '../../src/formats/fsverity.ts';
 import { encode } from '../../src/formats/gvariant.ts';
 import { S_IFLNK, S_IFREG } from '../../src/formats/tree.ts';
 import { compileFileReader } from '../../tools/bundle.ts';
@@ -512,50 +509,4 @@ describe('the trees that a ring keeps', () => {
     expect(Buffer.compare(tree?.blocks ?? Buffer.of(), concatBytes(levels.toReversed()))).toBe(0);
     expect(FileRing.treeBytes(size)).toBe(64 + levels.reduce((sum, level) => sum + level.length, 0));
   });
-});
-
-describe('files with a stamp', () => {
-  const OPTIONS = { xattrs: 'none', skipDevices: false, epoch: false, hardlinks: false } as const;
-
-  it.each<VerityAlgorithm>(['sha256', 'sha512'])('have the digest of %s, or are small', (algorithm) => {
-    const tree = mkdtempSync(path.join(folder, 'tree-'));
-    for (const size of [...SIZES, 63, 64, 65]) writeFileSync(path.join(tree, String(size)), content(size));
-    const computer = new VerityComputer({ algorithm, blockSize: 4096 });
-    const { ahead, reads } = stamped(algorithm, computer);
-    const { files } = scanDirectory(pathBytes(tree), OPTIONS, (job) => ahead.announce(job));
-    for (const file of files) {
-      const { size } = file.node;
-      const digest = () => verityDigest(content(size), nodeHasher, { algorithm, blockSize: 4096 });
-      expect(hex(fromByteString(ahead.file(file.job)))).toBe(hex(size > 64 ? digest() : content(size)));
-    }
-    ahead.close();
-    expect(reads).toEqual([]);
-  });
-
-  it.each([5000, 5])('are refused when the inode has changed: %i bytes', (size) => {
-    const tree = mkdtempSync(path.join(folder, 'tree-'));
-    writeFileSync(path.join(tree, 'file'), content(size));
-    const { ahead } = stamped('sha256', new VerityComputer());
-    const { files } = scanDirectory(pathBytes(tree), OPTIONS);
-    appendFileSync(path.join(tree, 'file'), 'x');
-    const { job } = files[0] as (typeof files)[number];
-    ahead.announce(job);
-    expect(() => ahead.file(job)).toThrow(SealrootError);
-    ahead.close();
-  });
-
-  function stamped(algorithm: VerityAlgorithm, computer: VerityComputer) {
-    const reads: string[] = [];
-    const read = (job: ByteString): ByteString => {
-      reads.push(job);
-      return readJob(job, computer);
-    };
-    const ahead = new ReadAhead<ByteString>({
-      ...{ source: 'stamped', folder: ascii(''), digests: 'compute', algorithm, slots: 4 },
-      ...{ keepTrees: false, treeBytes: 0 },
-      ...{ threads: 1, library, read },
-      finished: (_, { digest, attributes }) => digest ?? attributes,
-    });
-    return { ahead, reads };
-  }
 });

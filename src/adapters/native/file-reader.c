@@ -26,12 +26,14 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "xattrs.h"
+
 enum { PENDING, DONE, FAILED };
-enum { HAS_TARGET = 1, HAS_TREE = 2, HAS_STAMP = 4, IS_UNCHANGED = 8 };
+enum { HAS_TARGET = 1, HAS_TREE = 2, HAS_STAMP = 4, IS_UNCHANGED = 8, HAS_XATTRS = 16 };
 /* Of the stamp of an object's inode: nothing; it comes with the object; an object that still has it is not read. */
 enum { NO_STAMP, TAKE_STAMP, COMPARE_STAMP };
 /* What the names of jobs are, see FILE_SOURCES. */
-enum { BARE, BARE_USER, BARE_USER_ONLY, BARE_WITHOUT_XATTRS, ARCHIVE, STAMPED };
+enum { BARE, BARE_USER, BARE_USER_ONLY, BARE_WITHOUT_XATTRS, ARCHIVE, STAMPED, STAMPED_WITH_XATTRS };
 enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
 
 #define BLOCK_SIZE 4096
@@ -70,7 +72,7 @@ struct slot {
     /* See InodeStatus in inode-status.ts. */
     uint8_t stamp[STAMP_BYTES];
     char name[236];
-    /* Attributes, then the target. */
+    /* Attributes, then the target. Of a path: content, if it is short, then the xattrs, which `target_bytes` counts. */
     uint8_t variable[376];
 };
 
@@ -306,32 +308,11 @@ static void note_status(struct slot *slot, const struct stat *status)
     slot->size = status->st_size;
 }
 
-/* Of each: the lengths of name and value in two bytes, name, value. `fd` is negative for a path that is not followed. */
 static bool add_xattrs(struct slot *slot, int fd, const char *path)
 {
-    char names[4096];
-    ssize_t size = fd >= 0 ? flistxattr(fd, names, sizeof(names)) : llistxattr(path, names, sizeof(names));
-    if (size < 0)
-        return false;
-    uint8_t *at = slot->variable, *end = at + sizeof(slot->variable);
-    for (const char *name = names; name < names + size; name += strlen(name) + 1) {
-        uint16_t lengths[2] = { strlen(name), 0 };
-        if (end - at < (ptrdiff_t)(sizeof(lengths) + lengths[0]))
-            return false;
-        uint8_t *value = at + sizeof(lengths) + lengths[0];
-        /* With no room at all it would be asked for the length only. */
-        if (value == end)
-            return false;
-        ssize_t length = fd >= 0 ? fgetxattr(fd, name, value, end - value) : lgetxattr(path, name, value, end - value);
-        if (length < 0)
-            return false;
-        lengths[1] = length;
-        memcpy(at, lengths, sizeof(lengths));
-        memcpy(at + sizeof(lengths), name, lengths[0]);
-        at = value + length;
-    }
-    slot->attributes_bytes = at - slot->variable;
-    return true;
+    ssize_t bytes = put_xattrs(slot->variable, sizeof(slot->variable), fd, path);
+    slot->attributes_bytes = bytes < 0 ? 0 : bytes;
+    return bytes >= 0;
 }
 
 /* bare-user keeps owner, mode and xattrs of a file in one xattr, and the target of a link as content. */
@@ -434,6 +415,17 @@ static bool read_file(struct worker *worker, struct slot *slot, int fd)
     return read_exactly(fd, slot->variable, slot->size);
 }
 
+/* Those that are too many are left to the caller, and the rest is not read again for their sake. */
+static void add_xattrs_of_file(struct slot *slot, int fd)
+{
+    size_t content = slot->attributes_bytes;
+    ssize_t bytes = put_xattrs(slot->variable + content, sizeof(slot->variable) - content, fd, NULL);
+    if (bytes < 0)
+        return;
+    slot->target_bytes = bytes;
+    slot->flags |= HAS_XATTRS;
+}
+
 static bool read_opened(struct worker *worker, struct slot *slot, int fd)
 {
     struct stat status;
@@ -442,8 +434,13 @@ static bool read_opened(struct worker *worker, struct slot *slot, int fd)
     note_status(slot, &status);
     switch (worker->reader->source) {
     case STAMPED:
+    case STAMPED_WITH_XATTRS:
+        if (!read_file(worker, slot, fd))
+            return false;
+        if (worker->reader->source == STAMPED_WITH_XATTRS)
+            add_xattrs_of_file(slot, fd);
         /* It has to be, to the end, what it was when the stamp was taken. */
-        return read_file(worker, slot, fd) && has_stamp(fd, "", slot->stamp);
+        return has_stamp(fd, "", slot->stamp);
     case ARCHIVE:
         return read_archive(worker, slot, fd);
     case BARE_USER:
@@ -514,7 +511,7 @@ static void do_job(struct worker *worker, uint32_t job)
     struct reader *reader = worker->reader;
     struct slot *slot = &reader->slots[job % reader->slot_count];
     slot->flags = slot->attributes_bytes = slot->target_bytes = slot->digest_bytes = 0;
-    bool done = reader->source == STAMPED ? read_path(worker, slot) : read_object(worker, slot);
+    bool done = reader->source >= STAMPED ? read_path(worker, slot) : read_object(worker, slot);
     atomic_store(&slot->state, done ? DONE : FAILED);
     if (atomic_load(&reader->awaited)) {
         pthread_mutex_lock(&reader->lock);

@@ -1,0 +1,304 @@
+/** A directory as C reads it beside what this thread reads of it: the same tree, the same errors. */
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  addXattrs,
+  readContent,
+  type ScanOptions,
+  scanDirectory,
+} from '../../src/adapters/directory-source.ts';
+import { nodeHasher } from '../../src/adapters/hasher.ts';
+import { SourceReader } from '../../src/adapters/source-reader.ts';
+import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
+import { VerityComputer } from '../../src/adapters/verity.ts';
+import { ascii, type ByteString, fromByteString, hex, toByteString } from '../../src/formats/encoding.ts';
+import { type VerityAlgorithm, verityDigest } from '../../src/formats/fsverity.ts';
+import { NO_XATTRS, type TreeNode } from '../../src/formats/tree.ts';
+import { compileFileReader } from '../../tools/bundle.ts';
+
+let folder = '';
+let library: URL;
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(tmpdir(), 'sealroot-source-'));
+  library = pathToFileURL(await compileFileReader(folder));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const NO_LIBRARY = pathToFileURL('/no/such/library.so');
+const USUAL: ScanOptions = { xattrs: 'all', skipDevices: false, epoch: false, hardlinks: false };
+const ACL = '0200000001000600ffffffff02000600e803000004000400ffffffff10000600ffffffff20000400ffffffff';
+
+interface How {
+  readonly options?: Partial<ScanOptions>;
+  readonly slots?: number;
+  readonly threads?: number;
+  readonly where?: URL;
+  /** What happens between the scan and the reading of files. */
+  readonly meanwhile?: () => void;
+  readonly algorithm?: VerityAlgorithm;
+}
+
+interface Scanned {
+  readonly root: TreeNode;
+  /** Files that this thread had to read, and those whose xattrs it had to. */
+  readonly read: number;
+  readonly xattrs: number;
+}
+
+/** As mkcomposefs does it. */
+function scan(tree: string, how: How = {}): Scanned {
+  const { slots = 4, threads = 1, where = library, algorithm = 'sha256', meanwhile } = how;
+  const options = { ...USUAL, ...how.options };
+  const reader = new SourceReader({ xattrs: options.xattrs, algorithm, threads, slots, library: where });
+  try {
+    const { root, files } = scanDirectory(pathBytes(tree), options, reader);
+    meanwhile?.();
+    const computer = new VerityComputer({ algorithm, blockSize: 4096 });
+    const count = { read: 0, xattrs: 0 };
+    for (const file of files) {
+      reader.finish(file);
+      if (!file.hasXattrs) {
+        count.xattrs++;
+        addXattrs(file, options.xattrs);
+      }
+      if (file.node.content === undefined && file.node.digest === undefined) count.read++;
+      readContent(file, computer);
+    }
+    return { root, ...count };
+  } finally {
+    reader.close();
+  }
+}
+
+const inJavaScript = (tree: string, options?: Partial<ScanOptions>) =>
+  scan(tree, { where: NO_LIBRARY, ...(options && { options }) });
+
+/** All of a tree, for comparing; links by the number of the node that they lead to. */
+function plain(root: TreeNode): unknown[] {
+  const numbers = new Map<TreeNode, number>();
+  const out: unknown[] = [];
+  const visit = (name: string, node: TreeNode) => {
+    numbers.set(node, numbers.size);
+    const { hardlink, children, xattrs, content, digest, index: _, ...rest } = node;
+    if (hardlink !== undefined) {
+      out.push([name, numbers.get(hardlink)]);
+      return;
+    }
+    const text = (bytes: Uint8Array | undefined) => bytes && hex(bytes);
+    const entries = [...xattrs].map(([key, value]) => [key, text(value)]);
+    out.push([name, rest, text(content), digest && text(fromByteString(digest)), entries, children?.size]);
+    for (const [below, child] of children ?? []) visit(`${name}/${below}`, child);
+  };
+  visit('', root);
+  return out;
+}
+
+function tree(): string {
+  return mkdtempSync(path.join(folder, 'tree-'));
+}
+
+const name = fc.oneof(
+  fc.string({ unit: fc.constantFrom('a', 'b', 'Z', '.', '-', '\n'), minLength: 1, maxLength: 3 }).map(ascii),
+  fc.uint8Array({ min: 0x80, max: 0xff, minLength: 1, maxLength: 4 }).map((bytes) => toByteString(bytes)),
+  fc.constantFrom(ascii('n'.repeat(255)), ascii('m'.repeat(200))),
+);
+const seconds = fc.constantFrom(0, 1, -1.5, 1_700_000_000, 2 ** 31, 2 ** 32 + 0.25);
+const xattr = fc.record({
+  name: fc.constantFrom('user.a', 'user.b', 'user.overlay.opaque', `user.${'x'.repeat(200)}`),
+  bytes: fc.constantFrom(0, 1, 40, 300, 352, 700),
+});
+const entry = fc.record({
+  name,
+  kind: fc.constantFrom('file', 'file', 'file', 'directory', 'directory', 'link', 'name', 'fifo'),
+  size: fc.constantFrom(0, 1, 63, 64, 65, 4096, 5000),
+  target: fc.constantFrom('t', 'u'.repeat(300), 'v'.repeat(4095)),
+  seconds,
+  xattrs: fc.array(xattr, { maxLength: 3 }),
+  acl: fc.boolean(),
+  /** Which of the directories so far it is in, and which of the files another name of. */
+  at: fc.nat(),
+});
+
+type Entry = typeof entry extends fc.Arbitrary<infer T> ? T : never;
+
+interface Grown {
+  readonly directories: Buffer[];
+  readonly files: Buffer[];
+}
+
+/** A name that is taken is left out; so is what has no room in a path. */
+function grow({ directories, files }: Grown, one: Entry): void {
+  const parent = directories[one.at % directories.length] as Buffer;
+  const target = Buffer.concat([parent, Buffer.from('/'), Buffer.from(one.name, 'latin1')]);
+  if (one.name === '.' || one.name === '..' || target.length > 3000) return;
+  if (lstatSync(target, { throwIfNoEntry: false }) !== undefined) return;
+  const other = files[one.at % files.length];
+  if (one.kind === 'directory') {
+    mkdirSync(target);
+    directories.push(target);
+  } else if (one.kind === 'link') {
+    symlinkSync(one.target, target);
+    lutimesSync(target, one.seconds, one.seconds);
+  } else if (one.kind === 'fifo') execFileSync('xargs', ['-0', 'mkfifo'], { input: target });
+  else if (one.kind === 'name' && other !== undefined) linkSync(other, target);
+  else {
+    writeFileSync(target, Buffer.alloc(one.size, one.target));
+    files.push(target);
+  }
+  if (one.kind !== 'file' && one.kind !== 'directory') return;
+  const bytes = toByteString(target);
+  for (const { name: key, bytes: size } of one.xattrs) setXattr(bytes, ascii(key), Buffer.alloc(size, key));
+  if (one.acl) setXattr(bytes, ascii('system.posix_acl_access'), Buffer.from(ACL, 'hex'));
+  utimesSync(target, one.seconds, one.seconds);
+}
+
+describe('a directory that C reads', () => {
+  it('is the one that JavaScript reads, for random trees', () => {
+    const options = fc.record({
+      xattrs: fc.constantFrom('all', 'all', 'user', 'none'),
+      skipDevices: fc.boolean(),
+      epoch: fc.boolean(),
+      hardlinks: fc.boolean(),
+    });
+    const how = fc.record({
+      slots: fc.constantFrom(1, 4, 100),
+      threads: fc.constantFrom(0, 1),
+    });
+    let listed = 0;
+    const check = (entries: readonly Entry[], choice: ScanOptions, way: Omit<How, 'options'>) => {
+      const root = tree();
+      const grown = { directories: [Buffer.from(root)], files: [] };
+      for (const one of entries) grow(grown, one);
+      const found = scan(root, { ...way, options: choice });
+      expect(plain(found.root)).toEqual(plain(inJavaScript(root, choice).root));
+      listed += found.root.children?.size ?? 0;
+      rmSync(root, { recursive: true });
+    };
+    fc.assert(fc.property(fc.array(entry, { maxLength: 25 }), options, how, check), { numRuns: 60 });
+    expect(listed).toBeGreaterThan(60);
+  });
+
+  it.each<VerityAlgorithm>(['sha256', 'sha512'])('has files with the digest of %s, or small', (algorithm) => {
+    const root = tree();
+    const sizes = [1, 63, 64, 65, 4095, 4096, 4097, 32 * 4096, 128 * 4096 + 1];
+    for (const size of sizes) writeFileSync(path.join(root, String(size)), Buffer.alloc(size, `${size} `));
+    const found = scan(root, { algorithm });
+    expect([found.read, found.xattrs]).toEqual([0, 0]);
+    for (const size of sizes) {
+      const bytes = Buffer.alloc(size, `${size} `);
+      const { content, digest } = found.root.children?.get(ascii(String(size))) as TreeNode;
+      if (size <= 64) expect(hex(content as Uint8Array)).toBe(hex(bytes));
+      else
+        expect(hex(fromByteString(digest as ByteString))).toBe(
+          hex(verityDigest(bytes, nodeHasher, { algorithm, blockSize: 4096 })),
+        );
+    }
+  });
+
+  it('has one map for equal xattrs, and the one without any for none', () => {
+    const root = tree();
+    for (const [file, value] of Object.entries({ a: 'x', b: 'x', c: 'y', d: '' })) {
+      const target = path.join(root, file);
+      writeFileSync(target, file === 'b' ? '' : 'content');
+      if (value !== '') setXattr(pathBytes(target), ascii('user.a'), Buffer.from(value));
+    }
+    const { children } = scan(root).root;
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((file) => children?.get(ascii(file))?.xattrs);
+    expect([a === c, c?.get(ascii('user.a')), d]).toEqual([false, Uint8Array.of(0x79), NO_XATTRS]);
+    expect([a, b].map((map) => map?.get(ascii('user.a')))).toEqual([
+      Uint8Array.of(0x78),
+      Uint8Array.of(0x78),
+    ]);
+    writeFileSync(path.join(root, 'e'), 'more');
+    setXattr(pathBytes(path.join(root, 'e')), ascii('user.a'), Buffer.from('x'));
+    const again = scan(root).root.children;
+    expect(again?.get(ascii('e'))?.xattrs).toBe(again?.get(ascii('a'))?.xattrs);
+    expect(d).toBe(NO_XATTRS);
+  });
+
+  it('has only the xattrs that are asked for', () => {
+    const root = tree();
+    for (const file of ['full', 'empty']) {
+      const target = path.join(root, file);
+      writeFileSync(target, file === 'full' ? 'content' : '');
+      setXattr(pathBytes(target), ascii('user.a'), Buffer.from('x'));
+      setXattr(pathBytes(target), ascii('system.posix_acl_access'), Buffer.from(ACL, 'hex'));
+    }
+    for (const file of ['full', 'empty']) {
+      const names = (xattrs: ScanOptions['xattrs']) => [
+        ...(scan(root, { options: { xattrs } }).root.children?.get(ascii(file))?.xattrs.keys() ?? []),
+      ];
+      expect(names('all').toSorted()).toEqual(['system.posix_acl_access', 'user.a']);
+      expect(names('user')).toEqual(['user.a']);
+      expect(names('none')).toEqual([]);
+    }
+  });
+
+  it('leaves xattrs that have no room in a slot to the caller, and no more than those', () => {
+    // 376 bytes are there for content, then lengths and name of "user.a" and its value.
+    for (const [content, value, xattrs] of [
+      [5000, 366, 0],
+      [5000, 367, 1],
+      [64, 302, 0],
+      [64, 303, 1],
+    ] as const) {
+      const root = tree();
+      const target = path.join(root, 'file');
+      writeFileSync(target, Buffer.alloc(content));
+      setXattr(pathBytes(target), ascii('user.a'), Buffer.alloc(value, 'v'));
+      const found = scan(root);
+      expect([found.read, found.xattrs], `${content} ${value}`).toEqual([0, xattrs]);
+      expect(plain(found.root)).toEqual(plain(inJavaScript(root).root));
+    }
+  });
+
+  it.each([
+    ['its content', 5000, 0, (file: string) => appendFileSync(file, 'x')],
+    ['its short content', 5, 0, (file: string) => appendFileSync(file, 'x')],
+    ['its xattrs', 5000, 0, (file: string) => setXattr(pathBytes(file), ascii('user.a'), Buffer.from('new'))],
+    ['its xattrs of many bytes', 5, 700, (file: string) => utimesSync(file, 1, 1)],
+  ])('has no file that changes %s after it was seen', (_, size, bytes, change) => {
+    for (const where of [library, NO_LIBRARY]) {
+      const root = tree();
+      const [file, first] = [path.join(root, 'z'), path.join(root, 'a')];
+      for (const target of [first, file]) writeFileSync(target, Buffer.alloc(size));
+      for (const target of [first, file])
+        setXattr(pathBytes(target), ascii('user.a'), Buffer.alloc(bytes, 'v'));
+      expect(() => scan(root, { where, threads: 0, meanwhile: () => change(file) })).toThrow(
+        /^cannot use ".*\/z": it changes while it is read$/,
+      );
+    }
+  });
+
+  it('has no file whose xattrs are read after it has changed, its content being there', () => {
+    const root = tree();
+    const target = path.join(root, 'file');
+    writeFileSync(target, 'content');
+    setXattr(pathBytes(target), ascii('user.a'), Buffer.alloc(700));
+    const reader = new SourceReader({ xattrs: 'all', algorithm: 'sha256', threads: 0, library });
+    const { files } = scanDirectory(pathBytes(root), USUAL, reader);
+    const [file] = files;
+    if (file === undefined) throw new Error('no file');
+    reader.finish(file);
+    reader.close();
+    expect([file.hasXattrs, file.node.content?.length]).toEqual([false, 7]);
+    utimesSync(target, 1, 1);
+    expect(() => addXattrs(file, 'all')).toThrow('it changes while it is read');
+  });
+});

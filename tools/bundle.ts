@@ -132,13 +132,13 @@ function eagerly<T>(work: () => T): T {
   }
 }
 
-/** The one native part of our own: the threads of adapters/file-ring.ts. */
+/** The one native part of our own: the threads of adapters/file-ring.ts, and the calls of adapters/directory-list.ts. */
 export async function compileFileReader(folder: string): Promise<string> {
   const library = join(folder, 'file-reader.so');
-  const source = 'src/adapters/native/file-reader.c';
+  const sources = ['file-reader', 'directory-list'].map((name) => `src/adapters/native/${name}.c`);
   const language = ['-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror'];
   // Node.js unloads libraries when it exits, from under the threads that still run.
   const target = ['-O2', '-fPIC', '-shared', '-pthread', '-s', '-Wl,-z,nodelete'];
-  await promisify(execFile)('gcc', [...language, ...target, '-o', library, source, '-lz'], { cwd: ROOT });
+  await promisify(execFile)('gcc', [...language, ...target, '-o', library, ...sources, '-lz'], { cwd: ROOT });
   return library;
 }

@@ -18,6 +18,7 @@ import {
   S_IFREG,
   type TreeNode,
 } from '../formats/tree.ts';
+import { type DirectoryLister, NOT_LISTED } from './directory-list.ts';
 import { errnoOf } from './error-text.ts';
 import { type InodeStatus, identityOf, inodeStatus } from './inode-status.ts';
 import { SharedXattrs } from './shared-xattrs.ts';
@@ -78,10 +79,12 @@ export function pathBuffer(path: ByteString): Buffer {
   return Buffer.from(path, 'latin1');
 }
 
-/** What reads files faster than this thread, where there is such a thing. */
+/** What reads faster than the calls of this thread one by one, where there is such a thing. */
 export interface ScanHelp {
-  /** Whether the content of a file will be read, and the xattrs that it lacks. */
-  announce(file: SourceFile): boolean;
+  /** With xattrs if the options say so. */
+  readonly lister?: DirectoryLister | undefined;
+  /** Whether the content of a file will be read, and the xattrs that it lacks; `entry` is that of the lister, if it has one. */
+  announce(file: SourceFile, entry: number): boolean;
 }
 
 interface Scan {
@@ -90,6 +93,7 @@ interface Scan {
   readonly files: SourceFile[];
   /** Inodes with several names, by identity. */
   readonly known: Map<string, TreeNode>;
+  readonly xattrs: SharedXattrs;
 }
 
 /**
@@ -97,15 +101,17 @@ interface Scan {
  * anything: whether it serves is the writer's business.
  */
 export function scanDirectory(path: ByteString, options: ScanOptions, help?: ScanHelp): DirectorySource {
-  const scan: Scan = { options, help, files: [], known: new Map() };
-  return { root: scanNode(scan, path, inodeOf(path)), files: scan.files };
+  const xattrs = sharedXattrs(options.xattrs);
+  const scan: Scan = { options, help, files: [], known: new Map(), xattrs };
+  return { root: scanNode(scan, path, inodeOf(path), NOT_LISTED), files: scan.files };
 }
 
 function inodeOf(path: ByteString): InodeStatus {
   return reading(path, () => inodeStatus(path, path));
 }
 
-function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
+/** `entry` is that of the lister, if it has one. */
+function scanNode(scan: Scan, path: ByteString, status: InodeStatus, entry: number): TreeNode {
   const type = status.mode & S_IFMT;
   if (scan.options.hardlinks && status.nlink > 1 && type !== S_IFDIR) {
     const known = scan.known.get(identityOf(status));
@@ -116,23 +122,46 @@ function scanNode(scan: Scan, path: ByteString, status: InodeStatus): TreeNode {
   }
   const node = sourceNode(scan, status);
   if (scan.options.hardlinks) scan.known.set(identityOf(status), node);
-  if (type === S_IFREG && status.size > 0) {
-    addFile(scan, path, node, status.stamp);
-    return node;
-  }
-  node.xattrs = readXattrs(path, scan.options.xattrs);
-  if (type === S_IFDIR) node.children = scanChildren(scan, path);
-  else if (type === S_IFLNK) {
-    node.payload = reading(path, () => readlinkSync(pathBuffer(path), 'latin1')) as ByteString;
-    node.size = node.payload.length;
-  }
+  if (type === S_IFDIR) addDirectory(scan, path, node, entry);
+  else if (type === S_IFREG && status.size > 0) addFile(scan, path, node, status.stamp, entry);
+  else if (entry !== NOT_LISTED) addListed(scan, node, entry);
+  else addRest(scan, path, node);
   return node;
 }
 
-function addFile(scan: Scan, path: ByteString, node: TreeNode, stamp: ByteString): void {
+function addFile(scan: Scan, path: ByteString, node: TreeNode, stamp: ByteString, entry: number): void {
   const file: SourceFile = { path, stamp, node, hasXattrs: scan.options.xattrs === 'none' };
-  if (scan.help?.announce(file) !== true) addXattrs(file, scan.options.xattrs);
+  if (scan.help?.announce(file, entry) !== true) addXattrs(file, scan.options.xattrs);
   scan.files.push(file);
+}
+
+function addDirectory(scan: Scan, path: ByteString, node: TreeNode, entry: number): void {
+  const lister = scan.help?.lister;
+  const list = lister === undefined ? NOT_LISTED : lister.list(path, entry);
+  if (lister === undefined || list === NOT_LISTED) {
+    node.xattrs = readXattrs(path, scan.options.xattrs);
+    node.children = scanChildren(scan, path);
+    return;
+  }
+  node.xattrs = scan.xattrs.of(lister.xattrsOfDirectory(list));
+  node.children = listedChildren(scan, lister, path, list);
+  lister.drop(list);
+}
+
+/** All that is neither a directory nor a file with content. */
+function addRest(scan: Scan, path: ByteString, node: TreeNode): void {
+  node.xattrs = readXattrs(path, scan.options.xattrs);
+  if ((node.mode & S_IFMT) !== S_IFLNK) return;
+  node.payload = reading(path, () => readlinkSync(pathBuffer(path), 'latin1')) as ByteString;
+  node.size = node.payload.length;
+}
+
+function addListed({ help, xattrs }: Scan, node: TreeNode, entry: number): void {
+  const lister = help?.lister as DirectoryLister;
+  node.xattrs = xattrs.of(lister.xattrs(entry));
+  if ((node.mode & S_IFMT) !== S_IFLNK) return;
+  node.payload = lister.target(entry);
+  node.size = node.payload.length;
 }
 
 function sourceNode({ options }: Scan, status: InodeStatus): TreeNode {
@@ -187,7 +216,26 @@ function scanChildren(scan: Scan, path: ByteString): Map<ByteString, TreeNode> {
     const status = inodeOf(below);
     const type = status.mode & S_IFMT;
     if (scan.options.skipDevices && (type === S_IFBLK || type === S_IFCHR)) continue;
-    children.set(name, scanNode(scan, below, status));
+    children.set(name, scanNode(scan, below, status, NOT_LISTED));
+  }
+  return children;
+}
+
+function listedChildren(
+  scan: Scan,
+  lister: DirectoryLister,
+  path: ByteString,
+  list: number,
+): Map<ByteString, TreeNode> {
+  const children = new Map<ByteString, TreeNode>();
+  const { skipDevices } = scan.options;
+  let entry = lister.first(list);
+  for (let left = lister.entries(list); left > 0; left--, entry = lister.next(entry)) {
+    const status = lister.status(entry);
+    const type = status.mode & S_IFMT;
+    if (skipDevices && (type === S_IFBLK || type === S_IFCHR)) continue;
+    const name = lister.name(entry);
+    children.set(name, scanNode(scan, `${path}/${name}` as ByteString, status, entry));
   }
   return children;
 }

@@ -189,13 +189,29 @@ export class FileRing {
 
   /** Returns the job's number. Its slot must be free: at most `slots` jobs are published and not yet taken by `result`. */
   publish(name: ByteString, stamp?: ObjectStamp): number {
-    const job = this.#published++;
-    const slot = this.#slot(job);
+    const slot = this.#slot(this.#published);
     const at = slot + this.#jobAt;
     putBytes(this.#bytes, at, name);
     this.#bytes[at + name.length] = 0;
     this.#shorts[(slot + SLOT.STAMPING) / 2] = stampingOf(stamp);
     if (stamp instanceof Uint8Array) this.#bytes.set(stamp, slot + SLOT.STAMP);
+    return this.#publishSlot(slot);
+  }
+
+  /** The same for a job that stands elsewhere with its NUL, `bytes` without: from that word on. */
+  publishWords(from: Int32Array, at: number, bytes: number): number {
+    const words = this.#words;
+    const slot = this.#slot(this.#published);
+    const start = (slot + this.#jobAt) / 4;
+    // With the NUL.
+    const count = bytes / 4 + 1;
+    // A call that copies takes longer to check what it is given.
+    for (let i = 0; i < count; i++) words[start + i] = from[at + i] as number;
+    return this.#publishSlot(slot);
+  }
+
+  #publishSlot(slot: number): number {
+    const job = this.#published++;
     this.#words[slot / 4] = STATES.PENDING;
     // Nobody looks at the slot before.
     Atomics.store(this.#words, HEAD.PUBLISHED, job + 1);

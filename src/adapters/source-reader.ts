@@ -5,6 +5,7 @@
 
 import type { ByteString } from '../formats/encoding.ts';
 import type { VerityAlgorithm } from '../formats/fsverity.ts';
+import { DirectoryLister, NOT_LISTED } from './directory-list.ts';
 import {
   placeContent,
   type ScanHelp,
@@ -29,6 +30,7 @@ export interface SourceReaderOptions {
 }
 
 export class SourceReader implements ScanHelp {
+  readonly lister: DirectoryLister | undefined;
   readonly #ring: FileRing | undefined;
   readonly #threads: number;
   readonly #xattrs: SharedXattrs;
@@ -41,6 +43,7 @@ export class SourceReader implements ScanHelp {
 
   constructor({ xattrs, algorithm, threads, slots = SLOTS, library }: SourceReaderOptions) {
     const withXattrs = xattrs !== 'none';
+    this.lister = DirectoryLister.open(withXattrs, library);
     const options = {
       source: withXattrs ? 'stamped-with-xattrs' : 'stamped',
       folder: '' as ByteString,
@@ -52,12 +55,14 @@ export class SourceReader implements ScanHelp {
     this.#xattrs = sharedXattrs(xattrs);
   }
 
-  announce(file: SourceFile): boolean {
+  announce(file: SourceFile, entry: number): boolean {
     const ring = this.#ring;
     if (ring === undefined || STAMP_BYTES + file.path.length > ring.maxJobBytes) return false;
     if (this.#files.length === 0) ring.start(this.#threads);
     if (this.#files.length - this.#first === ring.slots) this.#emptySlot(ring);
-    ring.publish((file.stamp + file.path) as ByteString);
+    const lister = entry === NOT_LISTED ? undefined : this.lister;
+    if (lister === undefined) ring.publish((file.stamp + file.path) as ByteString);
+    else ring.publishWords(lister.words, lister.jobAt(entry), STAMP_BYTES + file.path.length);
     this.#files.push(file);
     return true;
   }

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -17,9 +18,11 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DirectoryLister, NOT_LISTED } from '../../src/adapters/directory-list.ts';
 import {
   addXattrs,
   readContent,
+  type ScanHelp,
   type ScanOptions,
   scanDirectory,
 } from '../../src/adapters/directory-source.ts';
@@ -48,6 +51,8 @@ interface How {
   readonly options?: Partial<ScanOptions>;
   readonly slots?: number;
   readonly threads?: number;
+  /** Without this, only the ring of files is used. */
+  readonly lists?: boolean;
   readonly where?: URL;
   /** What happens between the scan and the reading of files. */
   readonly meanwhile?: () => void;
@@ -63,11 +68,12 @@ interface Scanned {
 
 /** As mkcomposefs does it. */
 function scan(tree: string, how: How = {}): Scanned {
-  const { slots = 4, threads = 1, where = library, algorithm = 'sha256', meanwhile } = how;
+  const { slots = 4, threads = 1, lists = true, where = library, algorithm = 'sha256', meanwhile } = how;
   const options = { ...USUAL, ...how.options };
   const reader = new SourceReader({ xattrs: options.xattrs, algorithm, threads, slots, library: where });
+  const ringOnly: ScanHelp = { announce: (file) => reader.announce(file, NOT_LISTED) };
   try {
-    const { root, files } = scanDirectory(pathBytes(tree), options, reader);
+    const { root, files } = scanDirectory(pathBytes(tree), options, lists ? reader : ringOnly);
     meanwhile?.();
     const computer = new VerityComputer({ algorithm, blockSize: 4096 });
     const count = { read: 0, xattrs: 0 };
@@ -179,6 +185,7 @@ describe('a directory that C reads', () => {
     const how = fc.record({
       slots: fc.constantFrom(1, 4, 100),
       threads: fc.constantFrom(0, 1),
+      lists: fc.constantFrom(true, true, false),
     });
     let listed = 0;
     const check = (entries: readonly Entry[], choice: ScanOptions, way: Omit<How, 'options'>) => {
@@ -252,16 +259,18 @@ describe('a directory that C reads', () => {
 
   it('leaves xattrs that have no room in a slot to the caller, and no more than those', () => {
     // 376 bytes are there for content, then lengths and name of "user.a" and its value.
-    for (const [content, value, xattrs] of [
-      [5000, 366, 0],
-      [5000, 367, 1],
-      [64, 302, 0],
-      [64, 303, 1],
+    for (const [content, value, xattrs, names] of [
+      [5000, 366, 0, ['user.a']],
+      [5000, 367, 1, ['user.a']],
+      [64, 302, 0, ['user.a']],
+      [64, 303, 1, ['user.a']],
+      // After the first there is room for lengths and name of the second, and none for a value.
+      [5000, 356, 1, ['user.a', 'user.b']],
     ] as const) {
       const root = tree();
       const target = path.join(root, 'file');
       writeFileSync(target, Buffer.alloc(content));
-      setXattr(pathBytes(target), ascii('user.a'), Buffer.alloc(value, 'v'));
+      for (const name of names) setXattr(pathBytes(target), ascii(name), Buffer.alloc(value, 'v'));
       const found = scan(root);
       expect([found.read, found.xattrs], `${content} ${value}`).toEqual([0, xattrs]);
       expect(plain(found.root)).toEqual(plain(inJavaScript(root).root));
@@ -300,5 +309,115 @@ describe('a directory that C reads', () => {
     expect([file.hasXattrs, file.node.content?.length]).toEqual([false, 7]);
     utimesSync(target, 1, 1);
     expect(() => addXattrs(file, 'all')).toThrow('it changes while it is read');
+  });
+
+  it('ends where a path is too long, as it does in JavaScript', () => {
+    const root = tree();
+    const step = 'd'.repeat(200);
+    // Names below a folder that is entered, for no path leads there.
+    const left = 4095 - root.length;
+    const script = `cd "$1"; while [ "$2" -gt "$i" ]; do mkdir ${step}; cd ${step}; i=$((i + 201)); done; touch "$3"`;
+    for (const [last, fits] of [
+      [0, true],
+      [1, false],
+    ] as const) {
+      const depth = Math.floor(left / 201);
+      const file = 'f'.repeat(left - depth * 201 - 1 + last);
+      execFileSync('sh', ['-ec', `i=0; ${script}`, 'sh', root, String(depth * 201), file]);
+      for (const xattrs of ['all', 'none'] as const) {
+        const both = [library, NO_LIBRARY].map((where) => {
+          try {
+            return plain(scan(root, { where, options: { xattrs } }).root);
+          } catch (error) {
+            return String(error);
+          }
+        });
+        expect(both[0]).toEqual(both[1]);
+        expect(typeof both[0] === 'string' && both[0].endsWith('ENAMETOOLONG')).toBe(!fits);
+      }
+      execFileSync('rm', ['-r', root]);
+      mkdirSync(root);
+    }
+  });
+});
+
+describe('DirectoryLister', () => {
+  function entries<T>(lister: DirectoryLister, list: number, what: (entry: number) => T): T[] {
+    const found: T[] = [];
+    let entry = lister.first(list);
+    for (let left = lister.entries(list); left > 0; left--, entry = lister.next(entry))
+      found.push(what(entry));
+    return found;
+  }
+
+  const names = (lister: DirectoryLister, list: number) =>
+    entries(lister, list, (entry) => lister.name(entry));
+  const targets = (lister: DirectoryLister, list: number) =>
+    entries(lister, list, (entry) => [lister.name(entry), lister.target(entry), lister.xattrs(entry)]);
+
+  it('lists nothing for what is no directory', () => {
+    const root = tree();
+    writeFileSync(path.join(root, 'file'), '');
+    symlinkSync('.', path.join(root, 'link'));
+    const lister = DirectoryLister.open(true, library) as DirectoryLister;
+    for (const below of ['file', 'link', 'missing', 'x'.repeat(5000)]) {
+      expect(lister.list(pathBytes(path.join(root, below)), NOT_LISTED), below).toBe(NOT_LISTED);
+    }
+    expect(lister.list(pathBytes(root), NOT_LISTED)).toBeGreaterThan(0);
+  });
+
+  it('lists hundreds of names in the order of their bytes', () => {
+    const root = tree();
+    const expected: string[] = [];
+    for (let i = 0; i < 900; i++) expected.push(`${i % 7}-${'n'.repeat(i % 240)}-${i}`);
+    for (const file of expected) writeFileSync(path.join(root, file), '');
+    const lister = DirectoryLister.open(true, library) as DirectoryLister;
+    const list = lister.list(pathBytes(root), NOT_LISTED);
+    expect(names(lister, list)).toEqual(expected.sort());
+  });
+
+  it('writes nothing behind its room, whatever ends there', () => {
+    const root = tree();
+    setXattr(pathBytes(root), ascii('user.a'), Buffer.from('of the directory'));
+    for (const file of ['a', 'b']) {
+      writeFileSync(path.join(root, file), '');
+      setXattr(pathBytes(path.join(root, file)), ascii('user.b'), Buffer.from('of the file'));
+    }
+    for (const link of ['0', 'z']) symlinkSync(`target of ${link}`, path.join(root, link));
+    const whole = DirectoryLister.open(true, library) as DirectoryLister;
+    const expected = targets(whole, whole.list(pathBytes(root), NOT_LISTED));
+    const bytes = whole.words.findLastIndex((word) => word !== 0) * 4 + 4;
+    let listed = 0;
+    for (let end = 4096; end <= bytes + 16; end += 4) {
+      const lister = DirectoryLister.open(true, library, end) as DirectoryLister;
+      const list = lister.list(pathBytes(root), NOT_LISTED);
+      const behind = lister.words.subarray(end / 4, end / 4 + 4096);
+      expect(
+        behind.every((word) => word === 0),
+        String(end),
+      ).toBe(true);
+      if (end < bytes) expect(list, String(end)).toBe(NOT_LISTED);
+      if (list === NOT_LISTED) continue;
+      listed++;
+      expect(targets(lister, list)).toEqual(expected);
+    }
+    expect(listed).toBeGreaterThan(1);
+  });
+
+  it('keeps a list while those below it are read, and uses its memory again', () => {
+    const root = tree();
+    for (const below of ['a', 'b']) {
+      mkdirSync(path.join(root, below));
+      writeFileSync(path.join(root, below, `in-${below}`), '');
+    }
+    const lister = DirectoryLister.open(true, library) as DirectoryLister;
+    const list = lister.list(pathBytes(root), NOT_LISTED);
+    const first = lister.first(list);
+    const below = lister.list('nothing' as ByteString, first);
+    expect([names(lister, below), names(lister, list)]).toEqual([['in-a'], ['a', 'b']]);
+    lister.drop(below);
+    expect(lister.list('nothing' as ByteString, lister.next(first))).toBe(below);
+    expect(names(lister, below)).toEqual(['in-b']);
+    expect(lister.status(first).mode).toBe(statSync(path.join(root, 'a')).mode);
   });
 });

@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "stamp.h"
 #include "xattrs.h"
 
 enum { PENDING, DONE, FAILED };
@@ -45,7 +46,6 @@ enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
 #define READ_BYTES (128 * 1024)
 #define DEFLATED_BYTES (32 * 1024)
 #define MAX_LEVELS 8
-#define STAMP_BYTES 48
 /* "xx/62 digits.dirtree" */
 #define OBJECT_PATH_BYTES 80
 #define CHECKSUM_BYTES 32
@@ -393,11 +393,7 @@ static bool take_stamp(int folder, const char *path, uint8_t stamp[STAMP_BYTES])
     int flags = *path == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
     if (statx(folder, path, flags, STATX_BASIC_STATS, &status) != 0)
         return false;
-    memcpy(stamp, &status.stx_dev_major, 8);
-    memcpy(stamp + 8, &status.stx_ino, 8);
-    memcpy(stamp + 16, &status.stx_size, 8);
-    memcpy(stamp + 24, &status.stx_mtime, 12);
-    memcpy(stamp + 36, &status.stx_ctime, 12);
+    put_stamp(stamp, &status);
     return true;
 }
 

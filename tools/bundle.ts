@@ -135,7 +135,9 @@ function eagerly<T>(work: () => T): T {
 /** The one native part of our own: the threads of adapters/file-ring.ts, and the calls of adapters/directory-list.ts. */
 export async function compileFileReader(folder: string): Promise<string> {
   const library = join(folder, 'file-reader.so');
-  const sources = ['file-reader', 'directory-list'].map((name) => `src/adapters/native/${name}.c`);
+  const sources = ['file-reader', 'directory-list', 'sha256-lanes'].map(
+    (name) => `src/adapters/native/${name}.c`,
+  );
   const language = ['-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror'];
   // Node.js unloads libraries when it exits, from under the threads that still run.
   const target = ['-O2', '-fPIC', '-shared', '-pthread', '-s', '-Wl,-z,nodelete'];

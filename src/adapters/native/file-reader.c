@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "sha256-lanes.h"
 #include "stamp.h"
 #include "xattrs.h"
 
@@ -37,7 +38,7 @@ enum { NO_STAMP, TAKE_STAMP, COMPARE_STAMP };
 enum { BARE, BARE_USER, BARE_USER_ONLY, BARE_WITHOUT_XATTRS, ARCHIVE, STAMPED, STAMPED_WITH_XATTRS };
 enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
 
-#define BLOCK_SIZE 4096
+#define BLOCK_SIZE SHA256_LANE_BYTES
 #define TREE_UNIT 32
 #define MAX_DIGEST 64
 /* With more of them the disk is what everybody waits for. */
@@ -85,6 +86,7 @@ struct hash {
     int (*final)(unsigned char *, void *);
     uint8_t id;
     uint32_t size;
+    bool has_lanes;
 };
 
 struct reader {
@@ -131,6 +133,25 @@ static void hash_with(const struct hash *with, struct worker *worker, const void
 static void hash(struct worker *worker, const void *bytes, size_t size, uint8_t *digest)
 {
     hash_with(&worker->reader->hash, worker, bytes, size, digest);
+}
+
+/* So many take as long one by one as all lanes do. */
+#define LEAST_IN_LANES 9
+
+/* Whole blocks, one after the other, to as many digests. */
+static void hash_blocks(struct worker *worker, const uint8_t *blocks, size_t count, uint8_t *digests)
+{
+    const struct hash *with = &worker->reader->hash;
+    while (count > 0) {
+        size_t now = with->has_lanes && count >= LEAST_IN_LANES ? (count < SHA256_LANES ? count : SHA256_LANES) : 1;
+        if (now == 1)
+            hash(worker, blocks, BLOCK_SIZE, digests);
+        else
+            sha256_in_lanes(blocks, now, digests);
+        blocks += now * BLOCK_SIZE;
+        digests += now * with->size;
+        count -= now;
+    }
 }
 
 struct tree {
@@ -210,14 +231,14 @@ static bool read_content(struct worker *worker, struct content *content, uint8_t
 /* Hashes what is next into the leaves, or into the root when there is but one block. */
 static bool hash_content(struct worker *worker, struct content *content, uint64_t size, uint8_t *hashes)
 {
-    uint32_t digest_bytes = worker->reader->hash.size;
     for (uint64_t at = 0; at < size; at += READ_BYTES) {
         size_t wanted = size - at < READ_BYTES ? size - at : READ_BYTES;
         if (!read_content(worker, content, worker->input, wanted))
             return false;
-        memset(worker->input + wanted, 0, whole_blocks(wanted) - wanted);
-        for (size_t block = 0; block < wanted; block += BLOCK_SIZE, hashes += digest_bytes)
-            hash(worker, worker->input + block, BLOCK_SIZE, hashes);
+        size_t blocks = whole_blocks(wanted) / BLOCK_SIZE;
+        memset(worker->input + wanted, 0, blocks * BLOCK_SIZE - wanted);
+        hash_blocks(worker, worker->input, blocks, hashes);
+        hashes += blocks * worker->reader->hash.size;
     }
     return true;
 }
@@ -259,9 +280,8 @@ static bool compute_digest(struct worker *worker, struct slot *slot, struct cont
         return false;
     for (int level = 0; level < tree.levels; level++) {
         uint8_t *above = level + 1 < tree.levels ? blocks + tree.at[level + 1] : root;
-        uint64_t end = whole_blocks(tree.count[level] * with->size);
-        for (uint64_t at = 0; at < end; at += BLOCK_SIZE, above += with->size)
-            hash(worker, blocks + tree.at[level] + at, BLOCK_SIZE, above);
+        uint64_t count = whole_blocks(tree.count[level] * with->size) / BLOCK_SIZE;
+        hash_blocks(worker, blocks + tree.at[level], count, above);
     }
     struct fsverity_descriptor descriptor = {
         .version = 1, .hash_algorithm = with->id, .log_blocksize = 12, .data_size = htole64(size)
@@ -604,6 +624,7 @@ static bool find_hash(struct hash *out, int algorithm)
     }
     out->id = algorithm;
     out->size = algorithm == FS_VERITY_HASH_ALG_SHA512 ? 64 : 32;
+    out->has_lanes = algorithm == FS_VERITY_HASH_ALG_SHA256 && sha256_has_lanes();
     return true;
 }
 

@@ -41,8 +41,8 @@ const SLOT = {
   STAMP: 108,
   NAME: 156,
   /** Attributes, then the target of a link; of a path the content, if it is short, and xattrs. */
-  VARIABLE: 392,
-  BYTES: 768,
+  VARIABLE: 648,
+  BYTES: 1024,
 } as const;
 
 const STATES = { PENDING: 0, DONE: 1 } as const;

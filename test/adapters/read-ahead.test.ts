@@ -336,7 +336,7 @@ describe('ReadAhead', () => {
 
   it('opens nothing for a name that is no checksum, and leaves one that fits no slot to the caller', () => {
     const { ahead, reads } = rig();
-    const names = ['zz'.repeat(32), `${checksums[0]}z`, 'x'.repeat(284)].map(ascii);
+    const names = ['zz'.repeat(32), `${checksums[0]}z`, 'x'.repeat(492)].map(ascii);
     for (const name of names) {
       mkdirSync(path.dirname(objectPath('bare', name)), { recursive: true });
       writeFileSync(objectPath('bare', name).slice(0, 250), 'x');

@@ -124,7 +124,10 @@ const name = fc.oneof(
   fc.uint8Array({ min: 0x80, max: 0xff, minLength: 1, maxLength: 4 }).map((bytes) => toByteString(bytes)),
   fc.constantFrom(ascii('n'.repeat(255)), ascii('m'.repeat(200))),
 );
-const seconds = fc.constantFrom(0, 1, -1.5, 1_700_000_000, 2 ** 31, 2 ** 32 + 0.25);
+/** As a Date: a number before 1970 means now. */
+const time = fc
+  .constantFrom(0, 1, -1500, 1_700_000_000_000, 2 ** 31 * 1000, 2 ** 32 * 1000 + 250)
+  .map((milliseconds) => new Date(milliseconds));
 const xattr = fc.record({
   name: fc.constantFrom('user.a', 'user.b', 'user.overlay.opaque', `user.${'x'.repeat(200)}`),
   bytes: fc.constantFrom(0, 1, 40, 300, 352, 700),
@@ -134,7 +137,7 @@ const entry = fc.record({
   kind: fc.constantFrom('file', 'file', 'file', 'directory', 'directory', 'link', 'name', 'fifo'),
   size: fc.constantFrom(0, 1, 63, 64, 65, 4096, 5000),
   target: fc.constantFrom('t', 'u'.repeat(300), 'v'.repeat(4095)),
-  seconds,
+  time,
   xattrs: fc.array(xattr, { maxLength: 3 }),
   acl: fc.boolean(),
   /** Which of the directories so far it is in, and which of the files another name of. */
@@ -160,7 +163,7 @@ function grow({ directories, files }: Grown, one: Entry): void {
     directories.push(target);
   } else if (one.kind === 'link') {
     symlinkSync(one.target, target);
-    lutimesSync(target, one.seconds, one.seconds);
+    lutimesSync(target, one.time, one.time);
   } else if (one.kind === 'fifo') execFileSync('xargs', ['-0', 'mkfifo'], { input: target });
   else if (one.kind === 'name' && other !== undefined) linkSync(other, target);
   else {
@@ -171,7 +174,7 @@ function grow({ directories, files }: Grown, one: Entry): void {
   const bytes = toByteString(target);
   for (const { name: key, bytes: size } of one.xattrs) setXattr(bytes, ascii(key), Buffer.alloc(size, key));
   if (one.acl) setXattr(bytes, ascii('system.posix_acl_access'), Buffer.from(ACL, 'hex'));
-  utimesSync(target, one.seconds, one.seconds);
+  utimesSync(target, one.time, one.time);
 }
 
 describe('a directory that C reads', () => {
@@ -278,6 +281,39 @@ describe('a directory that C reads', () => {
       const found = scan(root);
       expect([found.read, found.xattrs], `${content} ${value}`).toEqual([0, xattrs]);
       expect(plain(found.root)).toEqual(plain(inJavaScript(root).root));
+    }
+  });
+
+  it('uses the memory of a list again when it has gone through it', () => {
+    const root = tree();
+    mkdirSync(path.join(root, 'a/b'), { recursive: true });
+    const reader = new SourceReader({ xattrs: 'all', algorithm: 'sha256', threads: 0, library });
+    const first = reader.lister?.list(pathBytes(root), NOT_LISTED) ?? NOT_LISTED;
+    reader.lister?.drop(first);
+    scanDirectory(pathBytes(root), USUAL, reader);
+    expect([first > 0, reader.lister?.list(pathBytes(root), NOT_LISTED)]).toEqual([true, first]);
+    reader.close();
+  });
+
+  it('leaves a path that has no room in a slot to the caller', () => {
+    for (const [bytes, read] of [
+      [491, 0],
+      [492, 1],
+    ] as const) {
+      const root = tree();
+      const below = path.join(root, 'd'.repeat(200));
+      mkdirSync(below);
+      const deepest = path.join(below, 'e'.repeat(bytes - 100 - below.length));
+      mkdirSync(deepest);
+      const target = path.join(deepest, 'f'.repeat(bytes - 1 - deepest.length));
+      writeFileSync(target, 'content');
+      setXattr(pathBytes(target), ascii('user.a'), Buffer.from('value'));
+      for (const lists of [true, false]) {
+        const found = scan(root, { lists });
+        // Its xattrs are read at once.
+        expect([found.read, found.xattrs], String(bytes)).toEqual([read, 0]);
+        expect(plain(found.root)).toEqual(plain(inJavaScript(root).root));
+      }
     }
   });
 

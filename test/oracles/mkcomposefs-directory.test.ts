@@ -100,6 +100,7 @@ async function growOddTree(root: string): Promise<void> {
     xattr(below, name, '');
   }
   xattr(path.join(below, 'whiteout-too'), 'trusted.z', 'on a device');
+  xattr(path.join(root, 'dangling'), 'trusted.z', 'on a link');
   const acl = Buffer.from(
     '0200000001000600ffffffff02000600e803000004000400ffffffff10000600ffffffff20000400ffffffff',
     'hex',

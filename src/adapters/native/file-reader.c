@@ -72,13 +72,14 @@ struct slot {
     uint16_t digest_bytes, stamping;
     /* See InodeStatus in inode-status.ts. */
     uint8_t stamp[STAMP_BYTES];
-    char name[236];
+    /* Longer ones are rare, and left to the caller. */
+    char name[492];
     /* Attributes, then the target. Of a path: content, if it is short, then the xattrs, which `target_bytes` counts. */
     uint8_t variable[376];
 };
 
 _Static_assert(sizeof(struct head) == 64, "as in file-ring.ts");
-_Static_assert(sizeof(struct slot) == 768, "as in file-ring.ts");
+_Static_assert(sizeof(struct slot) == 1024, "as in file-ring.ts");
 
 struct hash {
     int (*init)(void *);

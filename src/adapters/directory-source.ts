@@ -240,7 +240,8 @@ function listedChildren(
   return children;
 }
 
-function hasContent({ node }: SourceFile): boolean {
+/** Whether it has been read. */
+export function hasContent({ node }: SourceFile): boolean {
   return node.content !== undefined || node.digest !== undefined;
 }
 
@@ -253,9 +254,8 @@ export function placeContent({ node }: SourceFile, read: ByteString): void {
   }
 }
 
-/** Reads it if nobody has. Throws when the inode is not, or is no more, that of the stamp. */
+/** Reads it here. Throws when the inode is not, or is no more, that of the stamp. */
 export function readContent(file: SourceFile, computer: VerityComputer): void {
-  if (hasContent(file)) return;
   const { path, stamp } = file;
   const read = withUnchanged(path, stamp, (fd, { size }) =>
     size <= MAX_INLINE_BYTES

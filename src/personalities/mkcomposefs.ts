@@ -7,6 +7,7 @@ import { fillDigestStore } from '../adapters/digest-store.ts';
 import {
   addXattrs,
   type DirectorySource,
+  hasContent,
   readContent,
   type ScanOptions,
   SourceError,
@@ -233,6 +234,7 @@ function readDirectory(
   return found.root;
 }
 
+/** Where several files cannot be read, the first whose xattrs cannot be is named: they are part of going through a directory. */
 function readFiles(
   call: Call,
   { files }: DirectorySource,
@@ -246,13 +248,22 @@ function readFiles(
     () => {
       const report = readingProgress(call.progress, 'files');
       let bytes = 0;
-      files.forEach((file, i) => {
+      let count = 0;
+      const done = (file: SourceFile) => {
+        bytes += file.node.size;
+        report?.({ files: ++count, bytes, of: files.length });
+      };
+      const left: SourceFile[] = [];
+      for (const file of files) {
         reader.finish(file);
         if (!file.hasXattrs) readXattrs(call, file, which);
+        if (hasContent(file)) done(file);
+        else left.push(file);
+      }
+      for (const file of left) {
         readContent(file, computer);
-        bytes += file.node.size;
-        report?.({ files: i + 1, bytes, of: files.length });
-      });
+        done(file);
+      }
     },
   );
 }

@@ -21,6 +21,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DirectoryLister, NOT_LISTED } from '../../src/adapters/directory-list.ts';
 import {
   addXattrs,
+  hasContent,
   readContent,
   type ScanHelp,
   type ScanOptions,
@@ -83,7 +84,8 @@ function scan(tree: string, how: How = {}): Scanned {
         count.xattrs++;
         addXattrs(file, options.xattrs);
       }
-      if (file.node.content === undefined && file.node.digest === undefined) count.read++;
+      if (hasContent(file)) continue;
+      count.read++;
       readContent(file, computer);
     }
     return { root, ...count };
@@ -262,6 +264,11 @@ describe('a directory that C reads', () => {
       expect(names('user')).toEqual(['user.a']);
       expect(names('none')).toEqual([]);
     }
+    const target = path.join(root, 'other');
+    writeFileSync(target, '');
+    setXattr(pathBytes(target), ascii('system.posix_acl_access'), Buffer.from(ACL, 'hex'));
+    const other = scan(root, { options: { xattrs: 'user' } }).root.children?.get(ascii('other'));
+    expect(other?.xattrs).toBe(NO_XATTRS);
   });
 
   it('leaves xattrs that have no room in a slot to the caller, and no more than those', () => {

@@ -74,7 +74,7 @@ const MODES: ReadonlyMap<string | undefined, RepoMode> = new Map([
 
 const MAX_CONFIG_BYTES = 1024 * 1024;
 const MAX_PARENTS = 8;
-/** 2.5 MiB of memory, and more files than the threads read while the next folder is parsed. */
+/** 4 MiB of memory, and more files than the threads read while the next folder is parsed. */
 const SLOTS = 4096;
 
 /** Throws `not-a-repository`, `repo-mode-unsupported`. Nothing is written and no lock is taken. */

@@ -1,4 +1,4 @@
-/* Extended attributes in the form that adapters/xattrs-from-bytes.ts takes apart. */
+/* Extended attributes in the form that adapters/shared-xattrs.ts takes apart. */
 #ifndef SEALROOT_XATTRS_H
 #define SEALROOT_XATTRS_H
 

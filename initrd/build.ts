@@ -128,11 +128,7 @@ async function buildCompiler(quickjs: string, objects: string): Promise<string> 
 }
 
 /** The objects of the scripts, by a compiler that is itself built first. */
-async function compileScripts(
-  scripts: Scripts,
-  quickjs: string,
-  objects: string,
-): Promise<string[]> {
+async function compileScripts(scripts: Scripts, quickjs: string, objects: string): Promise<string[]> {
   const compiler = await buildCompiler(quickjs, objects);
   const units: Unit[] = [];
   for (const [script, text] of Object.entries(scripts)) {

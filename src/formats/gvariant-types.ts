@@ -71,9 +71,13 @@ export interface Type {
   readonly items: readonly Type[];
   /** `ay`. */
   readonly isBytes: boolean;
+  /** `s`. */
+  readonly isString: boolean;
   /** Of a tuple: how many of its members have a framing offset. */
   readonly offsets: number;
 }
+
+const LEAF: Type = { code: '', align: 1, size: 0, items: [], isBytes: false, isString: false, offsets: 0 };
 
 const MAX_TYPE_DEPTH = 16;
 export const MAX_TYPE_LENGTH = 255;
@@ -96,14 +100,14 @@ export function parseType(text: string, what: string): Type {
     const code = text.charAt(at++);
     if (code === '' || depth > MAX_TYPE_DEPTH) fail();
     const size = code === '.' ? 0 : fixedSize(code);
-    if (size > 0) return { code, align: size, size, items: [], isBytes: false, offsets: 0 };
+    if (size > 0) return { ...LEAF, code, align: size, size };
     if ('sogv'.includes(code)) {
-      return { code, align: code === 'v' ? 8 : 1, size: 0, items: [], isBytes: false, offsets: 0 };
+      return { ...LEAF, code, align: code === 'v' ? 8 : 1, isString: code === 's' };
     }
     if (code === 'a' || code === 'm') {
       const item = one(depth + 1);
       const isBytes = code === 'a' && item.code === 'y';
-      return { code, align: item.align, size: 0, items: [item], isBytes, offsets: 0 };
+      return { ...LEAF, code, align: item.align, items: [item], isBytes };
     }
     if (code !== '(' && code !== '{') fail();
     const close = code === '(' ? ')' : '}';
@@ -129,11 +133,11 @@ function tuple(code: string, items: readonly Type[]): Type {
   }
   // The empty tuple takes one byte, so that arrays of it can be counted (specification, 2.4.4).
   return {
+    ...LEAF,
     code,
     align,
     size: varying === 0 ? roundUp(Math.max(size, 1), align) : 0,
     items,
-    isBytes: false,
     // The last member ends where the offsets begin.
     offsets: items.at(-1)?.size === 0 ? varying - 1 : varying,
   };

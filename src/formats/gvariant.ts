@@ -33,13 +33,13 @@ const CHECKSUM_BYTES = 32;
 class Decoder extends ByteReader {
   readonly type: string;
   readonly checksums: boolean;
-  #valuesLeft: number;
+  valuesLeft: number;
 
   constructor(bytes: Uint8Array, what: string, type: string, maxValues: number, checksums: boolean) {
     super(bytes, what);
     this.type = type;
     this.checksums = checksums;
-    this.#valuesLeft = maxValues;
+    this.valuesLeft = maxValues;
   }
 
   fail(fact: string, offset: number): never {
@@ -51,8 +51,8 @@ class Decoder extends ByteReader {
 
   /** Charged before anything is allocated. */
   charge(count: number, offset: number): void {
-    this.#valuesLeft -= count;
-    if (this.#valuesLeft < 0) this.fail('too many values', offset);
+    this.valuesLeft -= count;
+    if (this.valuesLeft < 0) this.fail('too many values', offset);
   }
 
   /** The caller guarantees that it stands inside. */
@@ -74,9 +74,8 @@ class Decoder extends ByteReader {
 
   /** The caller guarantees that it stands inside. */
   value(type: Type, start: number, end: number): Value {
-    // What there is most of comes first.
     if (type.isBytes) return this.byteArray(start, end);
-    if (type.code === 's') return this.string(start, end);
+    if (type.isString) return this.string(start, end);
     if (type.size > 0 && end - start !== type.size)
       this.fail(`${end - start} bytes for "${type.code}"`, start);
     switch (type.code) {
@@ -159,12 +158,13 @@ class Decoder extends ByteReader {
       this.fail('a bad offset table', start);
     }
     this.charge(count, start);
+    const { align } = item;
     let at = start;
-    for (let i = 0; i < count; i++) {
-      const from = item.align === 1 ? at : this.skip(at, item.align, table);
-      at = start + this.offset(table + i * width, width);
-      if (at < from || at > table) this.fail('a bad framing offset', table + i * width);
-      out.push(this.value(item, from, at));
+    for (let i = 0, place = table; i < count; i++, place += width) {
+      const from = align === 1 ? at : this.skip(at, align, table);
+      at = start + this.offset(place, width);
+      if (at < from || at > table) this.fail('a bad framing offset', place);
+      out[i] = this.value(item, from, at);
     }
   }
 
@@ -178,26 +178,32 @@ class Decoder extends ByteReader {
     const { items, size, offsets: count } = type;
     // GLib takes no bytes at all for a tuple of empty members, but never writes that.
     if (end === start) this.fail('a tuple of no bytes', start);
+    const { length } = items;
     const width = offsetSize(end - start, 0);
     const bodyEnd = end - count * width;
-    if (bodyEnd < start || (count > 0 && offsetSize(bodyEnd - start, count) !== width)) {
+    // Of offsets that are a byte wide no others could be.
+    if (bodyEnd < start || (width > 1 && count > 0 && offsetSize(bodyEnd - start, count) !== width)) {
       this.fail('a bad offset table', start);
     }
-    this.charge(items.length, start);
+    this.charge(length, start);
     const out: Value[] = [];
     let at = start;
     let table = end;
-    for (let i = 0; i < items.length; i++) {
+    for (let i = 0; i < length; i++) {
       const item = items[i] as Type;
-      const from = item.align === 1 ? at : this.skip(at, item.align, bodyEnd);
-      if (item.size > 0) at = from + item.size;
-      else if (i === items.length - 1) at = bodyEnd;
+      const { align, size: fixed } = item;
+      const from = align === 1 ? at : this.skip(at, align, bodyEnd);
+      if (fixed > 0) at = from + fixed;
+      else if (i === length - 1) at = bodyEnd;
       else {
         table -= width;
         at = start + this.offset(table, width);
       }
       if (at < from || at > bodyEnd) this.fail('a bad framing offset', table);
-      out.push(this.value(item, from, at));
+      // What there is most of, without one more call.
+      if (item.isBytes) out[i] = this.byteArray(from, at);
+      else if (item.isString) out[i] = this.string(from, at);
+      else out[i] = this.value(item, from, at);
     }
     if (size > 0) this.zero(at, end);
     else if (at !== bodyEnd) this.fail('unused bytes', at);

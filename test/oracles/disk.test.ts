@@ -147,7 +147,7 @@ describe('sealroot disk create', () => {
     const objects = imageObjects(image);
     const files = new Map([[`${disk.deployment}/.ostree.cfs`, sealed.digest]]);
     for (const { payload, digest } of objects)
-      files.set(objectPath(payload), Buffer.from(digest ?? []).toString('hex'));
+      files.set(objectPath(payload), Buffer.from(digest ?? '', 'latin1').toString('hex'));
     expect(files.size).toBe(disk.sealedFiles);
 
     const work = join(sealed.folder, 'work');

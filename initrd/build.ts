@@ -76,9 +76,9 @@ export async function buildForInitramfs(entry: string, name: string, output = OU
       ...RUNTIME_FILES.map((file) => targetUnit(RUNTIME, file, runtimeFlags(file, quickjs))),
     ];
     // Nearly all of the time goes into QuickJS's largest file, compiled for the bytecode compiler and for the target.
-    const [fixed, bytecode] = await settled(
-      compileAll(units, objects),
+    const [bytecode, fixed] = await settled(
       compileScripts(scripts, quickjs, objects),
+      compileAll(units, objects),
     );
     const compiled = [...fixed, ...bytecode];
     const binary = path.join(output, name);

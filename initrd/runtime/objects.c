@@ -37,12 +37,27 @@ struct object {
 };
 _Static_assert(sizeof(struct object) == 56, "XATTRS_AT of ../object-calls.ts");
 
+/* The kernel allocates what it is offered, up to 64 KiB, and clears it: for most files that would be all of their time. */
+#define USUAL_ROOM 512
+
 static char xattr_names[XATTR_LIST_ROOM];
+
+static ssize_t list_xattrs(int fd)
+{
+    ssize_t bytes = flistxattr(fd, xattr_names, USUAL_ROOM);
+    return bytes < 0 && errno == ERANGE ? flistxattr(fd, xattr_names, sizeof xattr_names) : bytes;
+}
+
+static ssize_t get_xattr(int fd, const char *name, uint8_t *out, size_t room)
+{
+    ssize_t bytes = fgetxattr(fd, name, out, room < USUAL_ROOM ? room : USUAL_ROOM);
+    return bytes < 0 && errno == ERANGE && room > USUAL_ROOM ? fgetxattr(fd, name, out, room) : bytes;
+}
 
 /* Returns how many bytes of `out` they take, or a negative error number. */
 static ssize_t read_xattrs(int fd, uint8_t *out, size_t room)
 {
-    ssize_t names = flistxattr(fd, xattr_names, sizeof xattr_names);
+    ssize_t names = list_xattrs(fd);
     size_t used = 0;
     for (ssize_t at = 0; at < names;) {
         const char *name = xattr_names + at;
@@ -51,7 +66,7 @@ static ssize_t read_xattrs(int fd, uint8_t *out, size_t room)
         size_t head = sizeof(uint32_t) + length;
         if (at > names || room - used < head)
             return -ERANGE;
-        ssize_t got = fgetxattr(fd, name, out + used + head, room - used - head);
+        ssize_t got = get_xattr(fd, name, out + used + head, room - used - head);
         /* Where no room is left, the kernel only says how much it takes. */
         if (got < 0 || (size_t)got > room - used - head)
             return got < 0 ? -errno : -ERANGE;

@@ -15,13 +15,14 @@ import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrepareRoot } from '../../initrd/build.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
+import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { ascii, parseHex, utf8 } from '../../src/formats/encoding.ts';
 import { writeImage } from '../../src/formats/erofs-write.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 import { encode, makeVariant } from '../../src/formats/gvariant.ts';
 import { COMPOSEFS_DIGEST_KEY, encodeCommit, parseCommit } from '../../src/formats/ostree-objects.ts';
 import { treeFromCommit } from '../../src/formats/ostree-tree.ts';
-import { S_IFDIR, S_IFREG, validateTree } from '../../src/formats/tree.ts';
+import { NO_XATTRS, S_IFDIR, S_IFREG, type TreeNode, validateTree } from '../../src/formats/tree.ts';
 import { commit, sha256, signed, UNTAMPERED } from '../formats/mutation-inputs.ts';
 import { codeOf, makeRig, put, type Rig } from './prepare-root-rig.ts';
 
@@ -136,7 +137,7 @@ describe('rebuild-image', () => {
 });
 
 /** A commit of one folder of empty files, all of them one object, and its objects by checksum and type. */
-function folderOf(files: number) {
+function folderOf(files: number, xattrs: TreeNode['xattrs'] = NO_XATTRS) {
   const empty = 'ab'.repeat(32);
   const names = Array.from(
     { length: files },
@@ -147,7 +148,7 @@ function folderOf(files: number) {
   const dirMeta = encode('(uuua(ayay))', [0, 0, bigEndianMode, []]);
   const [tree, meta] = [sha256(dirTree), sha256(dirMeta)];
   const parsed = { ...parseCommit(commit), rootTree: tree, rootMeta: meta };
-  const file = { mode: S_IFREG | 0o644, uid: 0, gid: 0, size: 0, xattrs: new Map() };
+  const file = { mode: S_IFREG | 0o644, uid: 0, gid: 0, size: 0, xattrs };
   const source = { dirTree: () => dirTree, dirMeta: () => dirMeta, file: () => file };
   const digest = verityDigest(writeImage(validateTree(treeFromCommit(parsed, source))), nodeHasher);
   const metadata = new Map(parsed.metadata).set(COMPOSEFS_DIGEST_KEY, makeVariant('ay', digest));
@@ -159,15 +160,33 @@ function folderOf(files: number) {
   return { inputs: signed(encodeCommit({ ...parsed, metadata })), objects };
 }
 
-describe('the memory of a rebuild', () => {
-  it('is more than that of other boots', async () => {
-    const conf = utf8('[composefs]\nenabled=signed\n[sealroot]\nrebuild-image=yes\n');
-    const { inputs, objects } = folderOf(90_000);
-    rig = makeRig(binary, { ...UNTAMPERED, ...inputs, conf });
-    unlinkSync(join(rig.deployment, '.ostree.cfs'));
-    for (const [type, checksum, bytes] of objects) put(rig.object(type, checksum), bytes);
-    const { status, stdout, stderr } = await rig.run('socket', ['--plan', '/sysroot']);
-    expect(status, stderr).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ rebuiltFor: { code: 'image-missing' } });
+/** Of a folder; the file has these xattrs. */
+async function requireRebuilt(files: number, xattrs?: TreeNode['xattrs']): Promise<void> {
+  const conf = utf8('[composefs]\nenabled=signed\n[sealroot]\nrebuild-image=yes\n');
+  const { inputs, objects } = folderOf(files, xattrs);
+  rig = makeRig(binary, { ...UNTAMPERED, ...inputs, conf });
+  unlinkSync(join(rig.deployment, '.ostree.cfs'));
+  for (const [type, checksum, bytes] of objects) {
+    const path = rig.object(type, checksum);
+    put(path, bytes);
+    if (type === 'file') for (const [name, value] of xattrs ?? []) setXattr(pathBytes(path), name, value);
+  }
+  const { status, stdout, stderr } = await rig.run('socket', ['--plan', '/sysroot']);
+  expect(status, stderr).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ rebuiltFor: { code: 'image-missing' } });
+}
+
+describe('a rebuild', () => {
+  it('has more memory than other boots', async () => {
+    await requireRebuilt(90_000);
+  });
+
+  it.each([511, 512, 513, 1500])('takes xattrs with lists and values of %i bytes', async (bytes) => {
+    const value = new Uint8Array(bytes).map((_, i) => i);
+    // A list has a NUL behind each name.
+    const names = Array.from({ length: Math.floor(bytes / 64) - 1 }, (_, i) => `user.${i}-`.padEnd(63, 'x'));
+    names.push('user.'.padEnd(bytes - 64 * names.length - 1, 'y'));
+    const empty = names.map((name) => [ascii(name), new Uint8Array(0)] as const);
+    await requireRebuilt(1, new Map([...empty.slice(0, -1), [ascii(names.at(-1) ?? ''), value]]));
   });
 });

@@ -32,6 +32,10 @@ export class BackingXattrs {
   readonly #entries: XattrEntry[] = [];
   readonly #metacopy: Uint32Array;
   readonly #path: Uint32Array;
+  /** The last list of other xattrs that was looked at: most nodes have the same as the one before. */
+  #others: readonly XattrEntry[] = [];
+  #othersStandBefore = true;
+  #othersBytes = XATTR_HEADER_SIZE;
 
   /** `nodes` by inode number: of all that are external, values that several have are found. */
   constructor(pool: XattrPool, nodes: readonly TreeNode[]) {
@@ -84,9 +88,10 @@ export class BackingXattrs {
 
   /** As xattrAreaSize(), of an external node with all that it has; `xattrs` are those besides. */
   areaSize(ino: number, node: TreeNode, xattrs: readonly XattrEntry[]): number {
-    if (!standBefore(xattrs)) return xattrAreaSize(this.allOf(ino, node, xattrs));
+    if (xattrs !== this.#others) this.#lookAt(xattrs);
+    if (!this.#othersStandBefore) return xattrAreaSize(this.allOf(ino, node, xattrs));
     const { digest, payload } = node;
-    let size = xattrs.length > 0 ? xattrAreaSize(xattrs) : XATTR_HEADER_SIZE;
+    let size = this.#othersBytes;
     if (this.#metacopy[ino] !== 0 && this.#shared(this.#metacopy, ino) !== undefined) size += XATTR_REF_SIZE;
     else size += entrySize(this.#nameOf(digest), digest ?? overlay.EMPTY);
     if (this.#path[ino] !== 0 && this.#shared(this.#path, ino) !== undefined) size += XATTR_REF_SIZE;
@@ -104,7 +109,8 @@ export class BackingXattrs {
     xattrs: readonly XattrEntry[],
     sharedBase: number,
   ): void {
-    if (!standBefore(xattrs)) {
+    if (xattrs !== this.#others) this.#lookAt(xattrs);
+    if (!this.#othersStandBefore) {
       writeXattrArea(out, words, start, this.allOf(ino, node, xattrs), sharedBase);
       return;
     }
@@ -130,6 +136,12 @@ export class BackingXattrs {
     }
     if (metacopy === undefined) at = writeEntry(out, at, this.#nameOf(digest), digest ?? overlay.EMPTY);
     if (payload && redirect === undefined) writeEntry(out, at, this.#redirect, payload);
+  }
+
+  #lookAt(xattrs: readonly XattrEntry[]): void {
+    this.#others = xattrs;
+    this.#othersStandBefore = standBefore(xattrs);
+    this.#othersBytes = xattrs.length > 0 ? xattrAreaSize(xattrs) : XATTR_HEADER_SIZE;
   }
 
   /** The entry of a value that several have. */

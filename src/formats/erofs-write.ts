@@ -261,7 +261,8 @@ function writeFile(image: Image, plan: ImagePlan, places: ImageLayout, ino: numb
     else backing.writeArea(out, words, end, ino, node, xattrs, sharedBase);
   }
   const tailStart = end + xattrBytes;
-  if (isExternal) writeChunks(image, tailStart, tail, block);
+  if (isExternal && tail === layout.CHUNK_INDEX_SIZE) words[tailStart / 4] = layout.CHUNK_HOLE;
+  else if (isExternal) writeChunks(image, tailStart, tail, block);
   else if (blocks + tail > 0) writeData(image, plan, places, ino, tailStart, block);
 }
 
@@ -309,7 +310,7 @@ function writeInode(
   return at + EXTENDED_WORDS;
 }
 
-/** The list of chunks of an external file: holes. */
+/** The list of chunks of an external file: holes, of most just one. */
 function writeChunks({ out, words }: Image, tailStart: number, tail: number, block: number): void {
   if (tail === 0) out.fill(0xff, block * BLOCK_SIZE, (block + 1) * BLOCK_SIZE);
   else for (let at = tailStart; at < tailStart + tail; at += 4) words[at / 4] = layout.CHUNK_HOLE;

@@ -183,9 +183,12 @@ export function writeReference(words: Int32Array, at: number, entry: XattrEntry,
 export function writeEntry(out: Uint8Array, at: number, name: XattrNameInfo, value: ByteString): number {
   const { head, lead } = name;
   const length = lead.length + value.length;
+  const start = at + head.length;
   out.set(head, at);
   out[at + 2] = length;
   out[at + 3] = length >> 8;
-  putBytes(out, at + head.length, value);
-  return at + entrySize(name, value);
+  putBytes(out, start, value);
+  // An entry begins at a multiple of four.
+  const end = start + value.length;
+  return end + (-end & 3);
 }

@@ -7,8 +7,9 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { SealResult } from './commands/seal.ts';
 import { addAdmin, addDisk } from './device-commands.ts';
 import { addImage } from './image-commands.ts';
+import { print, printJson, progress, warn } from './terminal.ts';
 import { EXPLAIN_PAGE, KEYGEN_PAGE, SEAL_PAGE, VERIFY_PAGE } from './usage.ts';
-import { type CommandLine, startCommand } from './verbs.ts';
+import { addCommand, once, repeated, required, startCommand } from './verbs.ts';
 
 /** A point in time, in seconds since 1970. */
 function seconds(value: string, previous: bigint | undefined): bigint {
@@ -19,14 +20,13 @@ function seconds(value: string, previous: bigint | undefined): bigint {
   return BigInt(value);
 }
 
-function addKeygen(program: Command, line: CommandLine): void {
-  line
-    .addCommand(program, 'keygen', KEYGEN_PAGE)
-    .requiredOption('--out <DIR>', 'the folder for the two files', line.once)
+function addKeygen(program: Command): void {
+  addCommand(program, 'keygen', KEYGEN_PAGE)
+    .requiredOption('--out <DIR>', 'the folder for the two files', once)
     .action(async (options: { out: string }) => {
       const { keygen } = await import('./commands/keygen.ts');
       const { secretKey, publicKey, key } = await keygen(options);
-      line.print(`secret key  ${secretKey}\npublic key  ${publicKey}  ${key}\n`);
+      print(`secret key  ${secretKey}\npublic key  ${publicKey}  ${key}\n`);
     });
 }
 
@@ -39,12 +39,11 @@ interface SealFlags {
   json: boolean;
 }
 
-function addSeal(program: Command, line: CommandLine): void {
-  line
-    .addCommand(program, 'seal', SEAL_PAGE)
+function addSeal(program: Command): void {
+  addCommand(program, 'seal', SEAL_PAGE)
     .argument('REF', 'the branch to seal; a checksum where the commit names its digest already')
-    .requiredOption('--repo <REPO>', 'the repository (mode archive, bare or bare-user)', line.once)
-    .option('--key <FILE>', 'a secret key to sign with; may be repeated', line.repeated, [])
+    .requiredOption('--repo <REPO>', 'the repository (mode archive, bare or bare-user)', once)
+    .option('--key <FILE>', 'a secret key to sign with; may be repeated', repeated, [])
     .option('--floor <SECONDS>', 'while this commit is deployed, boot none from before this time', seconds)
     .option('--resign', 'drop the signatures of a commit that has to be written anew', false)
     .option(
@@ -55,12 +54,12 @@ function addSeal(program: Command, line: CommandLine): void {
     .option('--json', 'print the result as JSON', false)
     .action(async (ref: string, flags: SealFlags) => {
       const { seal } = await import('./commands/seal.ts');
-      const keys = line.required('sealroot seal', '--key FILE', flags.key);
+      const keys = required('sealroot seal', '--key FILE', flags.key);
       const { repo, resign, floor, destroyKey } = flags;
-      const result = await seal({ repo, ref, keys, resign, floor, destroyKey, progress: line.progress });
-      line.warn(result.warnings);
-      if (flags.json) line.printJson(result);
-      else line.print(sealText(result));
+      const result = await seal({ repo, ref, keys, resign, floor, destroyKey, progress });
+      warn(result.warnings);
+      if (flags.json) printJson(result);
+      else print(sealText(result));
     });
 }
 
@@ -88,59 +87,55 @@ interface VerifyFlags {
   json: boolean;
 }
 
-function addVerify(program: Command, line: CommandLine): void {
-  line
-    .addCommand(program, 'verify', VERIFY_PAGE)
+function addVerify(program: Command): void {
+  addCommand(program, 'verify', VERIFY_PAGE)
     .argument('REV', 'a branch, remote ref or checksum')
-    .requiredOption('--repo <REPO>', 'the repository', line.once)
-    .option('--pubkey <FILE>', 'public keys, one a line; may be repeated', line.repeated, [])
-    .option('--policy <FILE>', 'a prepare-root.conf whose refs, min-timestamp and not-after hold', line.once)
+    .requiredOption('--repo <REPO>', 'the repository', once)
+    .option('--pubkey <FILE>', 'public keys, one a line; may be repeated', repeated, [])
+    .option('--policy <FILE>', 'a prepare-root.conf whose refs, min-timestamp and not-after hold', once)
     .option(
       '--image <FILE>',
       'an image with the signed digest, to say what differs if the objects make another',
-      line.once,
+      once,
     )
     .option('--json', 'print the result as JSON', false)
     .action(async (rev: string, flags: VerifyFlags) => {
       const { verify } = await import('./commands/verify.ts');
-      const pubkeys = line.required('sealroot verify', '--pubkey FILE', flags.pubkey);
+      const pubkeys = required('sealroot verify', '--pubkey FILE', flags.pubkey);
       const { repo, policy, image } = flags;
-      const result = await verify({ repo, rev, pubkeys, policy, image, progress: line.progress });
-      line.warn(result.warnings);
+      const result = await verify({ repo, rev, pubkeys, policy, image, progress });
+      warn(result.warnings);
       const { commit, digest, key } = result;
-      if (flags.json) line.printJson(result);
+      if (flags.json) printJson(result);
       else
-        line.print(
+        print(
           `commit  ${commit}\ndigest  ${digest}\nsigned  ${key.publicKey}  (${key.file}, line ${key.line})\n`,
         );
     });
 }
 
-function addExplain(program: Command, line: CommandLine): void {
-  line
-    .addCommand(program, 'explain', EXPLAIN_PAGE)
+function addExplain(program: Command): void {
+  addCommand(program, 'explain', EXPLAIN_PAGE)
     .argument('CODE', 'the code of a refusal, as the console and the journal show it')
     .option('--json', 'print the result as JSON', false)
     .action(async (code: string, flags: { json: boolean }) => {
       const { explain } = await import('./commands/explain.ts');
       const result = explain(code);
-      if (flags.json) line.printJson(result);
+      if (flags.json) printJson(result);
       else
-        line.print(
-          `cause       ${result.cause}\nremedy      ${result.remedy}\nMESSAGE_ID  ${result.messageId}\n`,
-        );
+        print(`cause       ${result.cause}\nremedy      ${result.remedy}\nMESSAGE_ID  ${result.messageId}\n`);
     });
 }
 
 /** Every command there is. */
 export function start(): void {
-  startCommand((program, line) => {
-    addKeygen(program, line);
-    addSeal(program, line);
-    addVerify(program, line);
-    addImage(program, line);
-    addDisk(program, line);
-    addAdmin(program, line);
-    addExplain(program, line);
+  startCommand((program) => {
+    addKeygen(program);
+    addSeal(program);
+    addVerify(program);
+    addImage(program);
+    addDisk(program);
+    addAdmin(program);
+    addExplain(program);
   });
 }

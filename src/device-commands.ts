@@ -13,7 +13,8 @@ import {
   DISK_PAGE,
 } from './device-usage.ts';
 import { encodeJson } from './formats/json.ts';
-import type { CommandLine } from './verbs.ts';
+import { note, print, printJson, warn } from './terminal.ts';
+import { addCommand, once, repeated, required } from './verbs.ts';
 
 interface DiskFlags {
   repo: string;
@@ -28,11 +29,9 @@ interface DiskFlags {
   json: boolean;
 }
 
-export function addDisk(program: Command, line: CommandLine): void {
-  const { once, repeated } = line;
-  const disk = line.addCommand(program, 'disk', DISK_PAGE);
-  line
-    .addCommand(disk, 'create', DISK_CREATE_PAGE)
+export function addDisk(program: Command): void {
+  const disk = addCommand(program, 'disk', DISK_PAGE);
+  addCommand(disk, 'create', DISK_CREATE_PAGE)
     .requiredOption('--repo <REPO>', 'the repository', once)
     .requiredOption('--ref <REF>', 'the branch to deploy; the disk follows it from then on', once)
     .requiredOption('--os <NAME>', 'the name of the OS (ostree: stateroot)', once)
@@ -50,11 +49,11 @@ export function addDisk(program: Command, line: CommandLine): void {
     .option('--json', 'print the result as JSON', false)
     .action(async ({ pubkey, karg, json, ...flags }: DiskFlags) => {
       const { diskCreate } = await import('./commands/disk-create.ts');
-      const pubkeys = line.required('sealroot disk create', '--pubkey FILE', pubkey);
-      const result = await diskCreate({ ...flags, pubkeys, kargs: karg, onProgress: line.note });
-      line.warn(result.warnings);
-      if (json) line.printJson(result);
-      else line.print(diskText(result));
+      const pubkeys = required('sealroot disk create', '--pubkey FILE', pubkey);
+      const result = await diskCreate({ ...flags, pubkeys, kargs: karg, onProgress: note });
+      warn(result.warnings);
+      if (json) printJson(result);
+      else print(diskText(result));
     });
 }
 
@@ -82,36 +81,34 @@ function diskText(result: DiskCreateResult): string {
   return `${lines.join('\n')}\n`;
 }
 
-export function addAdmin(program: Command, line: CommandLine): void {
-  const admin = line.addCommand(program, 'admin', ADMIN_PAGE);
-  addDeploy(admin, line);
-  addPlan(admin, line);
-  line
-    .addCommand(admin, 'status', ADMIN_STATUS_PAGE)
-    .option('--sysroot <DIR>', 'the physical root of the system', line.once)
-    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
+export function addAdmin(program: Command): void {
+  const admin = addCommand(program, 'admin', ADMIN_PAGE);
+  addDeploy(admin);
+  addPlan(admin);
+  addCommand(admin, 'status', ADMIN_STATUS_PAGE)
+    .option('--sysroot <DIR>', 'the physical root of the system', once)
+    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', repeated, [])
     .option('--json', 'print the result as JSON', false)
     .action(async (flags: { sysroot?: string; pubkey: string[]; json: boolean }) => {
       const { adminStatus } = await import('./commands/admin-status.ts');
       const result = await adminStatus({ sysroot: flags.sysroot ?? '/', pubkeys: flags.pubkey });
-      line.warn(result.warnings);
-      if (flags.json) line.printJson(result);
-      else line.print(statusText(result));
+      warn(result.warnings);
+      if (flags.json) printJson(result);
+      else print(statusText(result));
     });
 }
 
-function addPlan(admin: Command, line: CommandLine): void {
-  line
-    .addCommand(admin, 'plan', ADMIN_PLAN_PAGE)
+function addPlan(admin: Command): void {
+  addCommand(admin, 'plan', ADMIN_PLAN_PAGE)
     .argument('DEPLOYMENT', 'CHECKSUM or CHECKSUM.SERIAL')
-    .option('--sysroot <DIR>', 'the physical root of the system', line.once)
-    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
+    .option('--sysroot <DIR>', 'the physical root of the system', once)
+    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', repeated, [])
     .action(async (deployment: string, flags: { sysroot?: string; pubkey: string[] }) => {
       const { sysroot = '/', pubkey: pubkeys } = flags;
       const { adminPlan } = await import('./commands/admin-plan.ts');
       const { plan, warnings } = await adminPlan({ sysroot, deployment, pubkeys });
-      line.warn(warnings);
-      line.print(`${encodeJson(plan)}\n`);
+      warn(warnings);
+      print(`${encodeJson(plan)}\n`);
     });
 }
 
@@ -123,22 +120,21 @@ interface DeployFlags {
   json: boolean;
 }
 
-function addDeploy(admin: Command, line: CommandLine): void {
-  line
-    .addCommand(admin, 'deploy', ADMIN_DEPLOY_PAGE)
+function addDeploy(admin: Command): void {
+  addCommand(admin, 'deploy', ADMIN_DEPLOY_PAGE)
     .argument('REFSPEC', 'a branch of the repository of the sysroot, or a checksum')
-    .requiredOption('--os <NAME>', 'the name of the OS (ostree: stateroot)', line.once)
-    .option('--sysroot <DIR>', 'the physical root of the system', line.once)
-    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', line.repeated, [])
-    .option('--karg <ARG>', 'a kernel argument to add; may be repeated', line.repeated, [])
+    .requiredOption('--os <NAME>', 'the name of the OS (ostree: stateroot)', once)
+    .option('--sysroot <DIR>', 'the physical root of the system', once)
+    .option('--pubkey <FILE>', 'public keys instead of the recorded ones; may be repeated', repeated, [])
+    .option('--karg <ARG>', 'a kernel argument to add; may be repeated', repeated, [])
     .option('--json', 'print the result as JSON', false)
     .action(async (refspec: string, { sysroot = '/', os, pubkey, karg, json }: DeployFlags) => {
-      const options = { sysroot, os, refspec, pubkeys: pubkey, kargs: karg, onProgress: line.note };
+      const options = { sysroot, os, refspec, pubkeys: pubkey, kargs: karg, onProgress: note };
       const { adminDeploy } = await import('./commands/admin-deploy.ts');
       const result = await adminDeploy(options);
-      line.warn(result.warnings);
-      if (json) line.printJson(result);
-      else line.print(deployText(result));
+      warn(result.warnings);
+      if (json) printJson(result);
+      else print(deployText(result));
     });
 }
 

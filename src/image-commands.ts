@@ -24,24 +24,24 @@ import {
   IMAGE_OBJECTS_PAGE,
   IMAGE_PAGE,
 } from './image-usage.ts';
-import type { CommandLine } from './verbs.ts';
+import { print, printJson, progress, warn } from './terminal.ts';
+import { addCommand, once, repeated } from './verbs.ts';
 
-export function addImage(program: Command, line: CommandLine): void {
-  const image = line.addCommand(program, 'image', IMAGE_PAGE);
-  addCreate(image, line);
-  line
-    .addCommand(image, 'dump', IMAGE_DUMP_PAGE)
+export function addImage(program: Command): void {
+  const image = addCommand(program, 'image', IMAGE_PAGE);
+  addCreate(image);
+  addCommand(image, 'dump', IMAGE_DUMP_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
     .action(async (path: string) => {
       const { imageDump } = await import('./commands/image-dump.ts');
-      line.print(await imageDump({ image: path }));
+      print(await imageDump({ image: path }));
     });
-  addDigest(image, line);
-  addCheck(image, line);
-  addLs(image, line);
-  addObjects(image, line);
-  addDiff(image, line);
-  addMount(image, line);
+  addDigest(image);
+  addCheck(image);
+  addLs(image);
+  addObjects(image);
+  addDiff(image);
+  addMount(image);
 }
 
 interface CreateFlags {
@@ -52,12 +52,11 @@ interface CreateFlags {
   hashAlg: VerityAlgorithm;
 }
 
-function addCreate(image: Command, line: CommandLine): void {
-  line
-    .addCommand(image, 'create', IMAGE_CREATE_PAGE)
+function addCreate(image: Command): void {
+  addCommand(image, 'create', IMAGE_CREATE_PAGE)
     .argument('IMAGE', 'the file to write, or - for standard output')
-    .requiredOption('--repo <REPO>', 'the repository', line.once)
-    .requiredOption('--commit <REV>', 'a branch, remote ref or checksum', line.once)
+    .requiredOption('--repo <REPO>', 'the repository', once)
+    .requiredOption('--commit <REV>', 'a branch, remote ref or checksum', once)
     .option(
       '--no-digests',
       'leave the digests of the files out, as ostree checkout --composefs-noverity does',
@@ -73,11 +72,10 @@ function addCreate(image: Command, line: CommandLine): void {
         );
       }
       const { repo, commit: rev, digests, cache, hashAlg: algorithm } = flags;
-      const { progress } = line;
       const { imageCreate } = await import('./commands/image-create.ts');
       const result = await imageCreate({ repo, rev, output, digests, cache, algorithm, progress });
-      line.warn(result.warnings);
-      line.print(output === '-' ? result.image : `${result.digest}\n`);
+      warn(result.warnings);
+      print(output === '-' ? result.image : `${result.digest}\n`);
     });
 }
 
@@ -87,9 +85,8 @@ interface DigestFlags {
   json: boolean;
 }
 
-function addDigest(image: Command, line: CommandLine): void {
-  line
-    .addCommand(image, 'digest', IMAGE_DIGEST_PAGE)
+function addDigest(image: Command): void {
+  addCommand(image, 'digest', IMAGE_DIGEST_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
     .addOption(hashAlgorithm())
     .option('--block-size <BYTES>', 'of the Merkle tree: a power of two from 1024 to 65536', blockSizeOf)
@@ -98,8 +95,8 @@ function addDigest(image: Command, line: CommandLine): void {
       const { hashAlg: algorithm, blockSize = USUAL_VERITY.blockSize } = flags;
       const { imageDigest } = await import('./commands/image-digest.ts');
       const result = await imageDigest({ image: path, algorithm, blockSize });
-      if (flags.json) line.printJson(result);
-      else line.print(`${formatVerityDigest(parseHex(result.digest, 'digest'), result)}\n`);
+      if (flags.json) printJson(result);
+      else print(`${formatVerityDigest(parseHex(result.digest, 'digest'), result)}\n`);
     });
 }
 
@@ -115,16 +112,15 @@ function blockSizeOf(value: string): number {
   throw new InvalidArgumentError('It must be a power of two from 1024 to 65536.');
 }
 
-function addCheck(image: Command, line: CommandLine): void {
-  line
-    .addCommand(image, 'check', IMAGE_CHECK_PAGE)
+function addCheck(image: Command): void {
+  addCommand(image, 'check', IMAGE_CHECK_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
     .option('--json', 'print the result as JSON', false)
     .action(async (path: string, { json }: { json: boolean }) => {
       const { imageCheck } = await import('./commands/image-check.ts');
       const result = await imageCheck({ image: path });
-      if (json) line.printJson(result);
-      else line.print(checkText(result));
+      if (json) printJson(result);
+      else print(checkText(result));
       if (result.count > 0) {
         throw badInput('image-invalid', `cannot accept image ${path}: ${result.count} violations`);
       }
@@ -138,17 +134,16 @@ function checkText({ inodes, count, violations }: ImageCheckResult): string {
   return lines.join('');
 }
 
-function addLs(image: Command, line: CommandLine): void {
-  line
-    .addCommand(image, 'ls', IMAGE_LS_PAGE)
+function addLs(image: Command): void {
+  addCommand(image, 'ls', IMAGE_LS_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
     .argument('[PATH]', 'the directory or file to begin at; the default is the root')
     .option('--json', 'print the result as JSON', false)
     .action(async (file: string, path: string | undefined, { json }: { json: boolean }) => {
       const { imageLs, listingText } = await import('./commands/image-ls.ts');
       const nodes = await imageLs({ image: file, ...(path !== undefined && { path }) });
-      if (json) line.printJson(nodes.map(({ record }) => record));
-      else line.print(listingText(nodes));
+      if (json) printJson(nodes.map(({ record }) => record));
+      else print(listingText(nodes));
     });
 }
 
@@ -158,24 +153,22 @@ interface MissingFlags {
   json: boolean;
 }
 
-function addObjects(image: Command, line: CommandLine): void {
+function addObjects(image: Command): void {
   const show = (objects: readonly ObjectRecord[], json: boolean) => {
-    if (json) line.printJson(objects);
-    else line.print(objects.map(({ object }) => `${object}\n`).join(''));
+    if (json) printJson(objects);
+    else print(objects.map(({ object }) => `${object}\n`).join(''));
   };
-  line
-    .addCommand(image, 'objects', IMAGE_OBJECTS_PAGE)
+  addCommand(image, 'objects', IMAGE_OBJECTS_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
     .option('--json', 'print the result as JSON', false)
     .action(async (file: string, { json }: { json: boolean }) => {
       const { listObjects } = await import('./commands/image-objects.ts');
       show(await listObjects({ image: file }), json);
     });
-  line
-    .addCommand(image, 'missing-objects', IMAGE_MISSING_OBJECTS_PAGE)
+  addCommand(image, 'missing-objects', IMAGE_MISSING_OBJECTS_PAGE)
     .argument('IMAGE', 'the image, or - for standard input')
-    .option('--basedir <DIR>', 'a store of backing files; may be repeated', line.repeated, [])
-    .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', line.once)
+    .option('--basedir <DIR>', 'a store of backing files; may be repeated', repeated, [])
+    .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', once)
     .option('--json', 'print the result as JSON', false)
     .action(async (file: string, { basedir, repo, json }: MissingFlags) => {
       const { listMissingObjects } = await import('./commands/image-objects.ts');
@@ -183,19 +176,18 @@ function addObjects(image: Command, line: CommandLine): void {
     });
 }
 
-function addDiff(image: Command, line: CommandLine): void {
-  line
-    .addCommand(image, 'diff', IMAGE_DIFF_PAGE)
+function addDiff(image: Command): void {
+  addCommand(image, 'diff', IMAGE_DIFF_PAGE)
     .argument('A', 'an image, - for standard input, or with --repo a commit')
     .argument('B', 'what to compare it with')
-    .option('--repo <REPO>', 'the repository of the commits', line.once)
+    .option('--repo <REPO>', 'the repository of the commits', once)
     .option('--json', 'print the result as JSON', false)
     .action(async (a: string, b: string, { repo, json }: { repo?: string; json: boolean }) => {
       const { diffText, imageDiff } = await import('./commands/image-diff.ts');
-      const result = await imageDiff({ a, b, repo, progress: line.progress });
-      if (json) line.printJson(result);
-      else line.print(diffText(result));
-      if (!result.same) line.setStatus(DIFFERENT);
+      const result = await imageDiff({ a, b, repo, progress });
+      if (json) printJson(result);
+      else print(diffText(result));
+      if (!result.same) process.exitCode = DIFFERENT;
     });
 }
 
@@ -205,14 +197,13 @@ interface MountFlags {
   digest?: string;
 }
 
-function addMount(image: Command, line: CommandLine): void {
-  line
-    .addCommand(image, 'mount', IMAGE_MOUNT_PAGE)
+function addMount(image: Command): void {
+  addCommand(image, 'mount', IMAGE_MOUNT_PAGE)
     .argument('IMAGE', 'the image')
     .argument('DIRECTORY', 'where its root appears')
-    .option('--basedir <DIR>', 'a store of backing files; may be repeated', line.repeated, [])
-    .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', line.once)
-    .option('--digest <HEX>', "the image's fs-verity digest, to be enforced", line.once)
+    .option('--basedir <DIR>', 'a store of backing files; may be repeated', repeated, [])
+    .option('--repo <REPO>', 'an ostree repository: its objects, and those of its parents', once)
+    .option('--digest <HEX>', "the image's fs-verity digest, to be enforced", once)
     .action(async (file: string, directory: string, { basedir, repo, digest }: MountFlags) => {
       const { imageMount } = await import('./commands/image-mount.ts');
       imageMount({ image: file, directory, basedirs: basedir, repo, digest });

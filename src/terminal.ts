@@ -16,6 +16,11 @@ export const progress = createProgress({
   write: (text) => process.stderr.write(text),
 });
 
+/** One line of progress; nothing where nobody looks. */
+export function note(message: string): void {
+  progress.update(() => message);
+}
+
 /** A result never stands behind a line of progress: not every command has an end of its progress of its own. */
 export function print(text: string | Uint8Array): void {
   progress.finish();

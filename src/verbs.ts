@@ -1,49 +1,30 @@
 /**
- * What every command of sealroot has from here: its page of the manual, options and arguments with the same rules, errors
- * of usage, and the way that results get out.
+ * What all commands of sealroot have in common: a page of the manual, options and arguments with the same rules, and errors
+ * of usage.
  */
 
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
-import type { Progress } from './adapters/progress.ts';
 import { usageError } from './formats/errors.ts';
 import { fullName, type ManualPage, setManualPage } from './manual.ts';
 import { runProgram } from './program.ts';
-import { print, printJson, progress, warn } from './terminal.ts';
 import { ROOT_PAGE } from './usage.ts';
 
-/** What a command is made with. */
-export interface CommandLine {
-  addCommand(parent: Command, name: string, page: ManualPage): Command;
-  /** Option parsers. */
-  once(value: string, previous: string | undefined): string;
-  repeated(value: string, previous: readonly string[]): string[];
-  required(command: string, option: string, values: readonly string[]): readonly string[];
-  print(text: string | Uint8Array): void;
-  printJson(value: unknown): void;
-  warn(warnings: readonly string[]): void;
-  /** One line of progress; nothing where nobody looks. */
-  note(message: string): void;
-  readonly progress: Progress;
-  /** The exit status of a command that has done its work and answers by status. */
-  setStatus(status: number): void;
-}
-
 /** For an option that is given at most once: the parser alone would take the last of several. */
-function once(value: string, previous: string | undefined): string {
+export function once(value: string, previous: string | undefined): string {
   if (previous !== undefined) throw new InvalidArgumentError(`It was given before, as ${previous}.`);
   if (value === '') throw new InvalidArgumentError('It is empty.');
   return value;
 }
 
 /** For an option that may be repeated; needs [] as default. */
-function repeated(value: string, previous: readonly string[]): string[] {
+export function repeated(value: string, previous: readonly string[]): string[] {
   if (value === '') throw new InvalidArgumentError('It is empty.');
   return [...previous, value];
 }
 
 /** For an option that must be given and may be repeated. */
-function required(command: string, option: string, values: readonly string[]): readonly string[] {
+export function required(command: string, option: string, values: readonly string[]): readonly string[] {
   if (values.length > 0) return values;
   throw usageError(
     'usage',
@@ -52,7 +33,7 @@ function required(command: string, option: string, values: readonly string[]): r
   );
 }
 
-function addCommand(parent: Command, name: string, page: ManualPage): Command {
+export function addCommand(parent: Command, name: string, page: ManualPage): Command {
   const command = parent.command(name);
   return setManualPage(command, page)
     .exitOverride((error) => fail(command, error))
@@ -73,30 +54,15 @@ function fail(command: Command, error: CommanderError): never {
   );
 }
 
-const LINE: CommandLine = {
-  addCommand,
-  once,
-  repeated,
-  required,
-  print,
-  printJson,
-  warn,
-  note: (message) => progress.update(() => message),
-  progress,
-  setStatus: (status) => {
-    process.exitCode = status;
-  },
-};
-
 /** Runs the command that this process was called with: one of those that `add` adds. */
-export function startCommand(add: (program: Command, line: CommandLine) => void): void {
+export function startCommand(add: (program: Command) => void): void {
   runProgram(async () => {
     const program = new Command('sealroot');
     setManualPage(program, ROOT_PAGE)
       .version(packageJson.version, '--version', 'show the version')
       .configureOutput({ outputError: () => {} })
       .exitOverride((error) => fail(program, error));
-    add(program, LINE);
+    add(program);
     try {
       await program.parseAsync();
     } catch (error) {

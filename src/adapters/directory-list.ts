@@ -6,15 +6,14 @@
  * the memory. Numbers are in the byte order of the machine.
  */
 
-import { endianness } from 'node:os';
 import { type ByteString, putBytes, toByteString } from '../formats/byte-strings.ts';
-import { wholeNumber } from '../formats/bytes.ts';
-import { type InodeStatus, STAMP_BYTES } from './inode-status.ts';
-import { type Library, openLibrary, type Pointer } from './libc.ts';
+import { roundUp, wholeNumber } from '../formats/bytes.ts';
+import { type InodeStatus, STAMP, STAMP_BYTES } from './inode-status.ts';
+import { HIGH_WORD, type Library, LOW_WORD, openLibrary, type Pointer } from './libc.ts';
+import { PATH_MAX } from './syscalls.ts';
 
 /** Room for thirty thousand entries; what is not used costs nothing. */
 const MEMORY_BYTES = 8 * 2 ** 20;
-const PATH_MAX = 4096;
 
 /** Of the head of a list, in bytes; the xattrs of the directory follow, then its entries, which begin at whole words. */
 const HEAD = { ENTRIES: 0, XATTRS_BYTES: 4, BYTES: 8 } as const;
@@ -36,12 +35,6 @@ const ENTRY = {
   /** With a NUL; then the target of a link, and xattrs. */
   PATH: 88,
 } as const;
-
-/** Of a stamp, see InodeStatus. */
-const STAMP = { SIZE: 16, MTIME: 24, MTIME_NSEC: 32 } as const;
-
-/** Of a number of 64 bits. */
-const [LOW_WORD, HIGH_WORD] = endianness() === 'LE' ? [0, 4] : [4, 0];
 
 const PROTOTYPES = {
   memory: 'void *directory_memory(uint32_t bytes)',
@@ -116,8 +109,7 @@ export class DirectoryLister {
   }
 
   first(list: number): number {
-    const bytes = HEAD.BYTES + this.#word(list + HEAD.XATTRS_BYTES);
-    return list + ((bytes + 3) & ~3);
+    return roundUp(list + HEAD.BYTES + this.#word(list + HEAD.XATTRS_BYTES), 4);
   }
 
   next(entry: number): number {

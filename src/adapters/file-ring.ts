@@ -7,12 +7,11 @@
  * byte order of the machine.
  */
 
-import { endianness } from 'node:os';
 import { type ByteString, putBytes, toByteString } from '../formats/byte-strings.ts';
 import { roundUp, wholeNumber } from '../formats/bytes.ts';
 import { merkleTreeBytes, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
 import { STAMP_BYTES } from './inode-status.ts';
-import { type Library, openLibrary, type Pointer } from './libc.ts';
+import { HIGH_WORD, type Library, LOW_WORD, openLibrary, type Pointer } from './libc.ts';
 import { cString } from './syscalls.ts';
 import type { MerkleTree } from './verity.ts';
 
@@ -51,9 +50,6 @@ const STAMPING = { NONE: 0, TAKE: 1, COMPARE: 2 } as const;
 const TREE_UNIT = 32;
 /** A root hash has the room of the longest one. */
 const TREE_HEAD_BYTES = 64;
-
-/** Of a number of 64 bits. */
-const [LOW_WORD, HIGH_WORD] = endianness() === 'LE' ? [0, 4] : [4, 0];
 
 const JOBS_PER_WAKE = 16;
 

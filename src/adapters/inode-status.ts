@@ -64,15 +64,17 @@ export function identityOf({ stamp: whole }: InodeStatus): string {
 /** Bytes of a stamp. */
 export const STAMP_BYTES = 48;
 
+/** Where the parts of a stamp are that are read again: u64 size, s64 seconds with u32 nanoseconds of mtime and ctime. */
+export const STAMP = { SIZE: 16, MTIME: 24, MTIME_NSEC: 32, CTIME: 36 } as const;
+
 const stamp = Buffer.alloc(STAMP_BYTES);
-const CTIME = 36;
 
 /** The parts of struct statx that a stamp is made of, and where each goes in it. */
 const STAMP_PARTS = [
   { part: buffer.subarray(0x88, 0x90), at: 0 }, // device
   { part: buffer.subarray(0x20, 0x30), at: 8 }, // inode number, size
-  { part: buffer.subarray(0x70, 0x7c), at: 24 }, // mtime: s64 seconds, u32 nanoseconds
-  { part: buffer.subarray(0x60, 0x6c), at: CTIME },
+  { part: buffer.subarray(0x70, 0x7c), at: STAMP.MTIME },
+  { part: buffer.subarray(0x60, 0x6c), at: STAMP.CTIME },
 ];
 
 function stampText(): ByteString {
@@ -82,6 +84,6 @@ function stampText(): ByteString {
 
 /** The ctime in a stamp, in milliseconds since 1970. */
 export function changedAt(inode: Uint8Array): number {
-  const ctime = new DataView(inode.buffer, inode.byteOffset + CTIME);
+  const ctime = new DataView(inode.buffer, inode.byteOffset + STAMP.CTIME);
   return Number(ctime.getBigInt64(0, true)) * 1000 + Math.floor(ctime.getUint32(8, true) / 1_000_000);
 }

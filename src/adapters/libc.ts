@@ -5,6 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { endianness } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type KoffiModule from 'koffi';
 
@@ -22,6 +23,9 @@ function load(): NonNullable<typeof loaded> {
   }
   return loaded;
 }
+
+/** Where the halves of a number of 64 bits are that C has written, in bytes. */
+export const [LOW_WORD, HIGH_WORD] = endianness() === 'LE' ? [0, 4] : [4, 0];
 
 /** Of memory that is C's; null for none. */
 export type Pointer = { readonly koffiPointer: never } | null;

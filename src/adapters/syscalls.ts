@@ -54,7 +54,8 @@ export function cString(text: ByteString): Uint8Array {
   return Buffer.from(`${text}\0`, 'latin1');
 }
 
-const PATH_MAX = 4096;
+/** linux/limits.h: bytes of a path with its NUL. */
+export const PATH_MAX = 4096;
 const path = new Uint8Array(PATH_MAX);
 
 /** As cString(), for one call at a time: the next one uses the same memory, which saves most of the time. */

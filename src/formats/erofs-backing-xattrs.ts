@@ -144,7 +144,10 @@ export class BackingXattrs {
     this.#othersBytes = xattrs.length > 0 ? xattrAreaSize(xattrs) : XATTR_HEADER_SIZE;
   }
 
-  /** The entry of a value that several have. */
+  /**
+   * The entry of a value that several have. Who is asked for every file looks at the column first: where no engine compiles,
+   * four calls are a fiftieth of writing an image.
+   */
   #shared(column: Uint32Array, ino: number): XattrEntry | undefined {
     const place = column[ino] as number;
     if (place === 0) return undefined;

@@ -32,7 +32,7 @@ export interface PlannedInodes {
   readonly mode: Uint16Array;
   readonly nlink: Uint32Array;
   /** In name order; of a file that has its bytes elsewhere without those of overlayfs, which are in the plan's `backing`. */
-  readonly xattrs: readonly (readonly XattrEntry[])[];
+  readonly xattrs: (readonly XattrEntry[])[];
   /** Of a directory, which of the plan's entries are its own. */
   readonly entriesFrom: Uint32Array;
   readonly entriesTo: Uint32Array;
@@ -164,12 +164,10 @@ class Planner {
     }
     this.#targets.push(this.#nodes.length);
     this.#nodes.push(child);
-    if (isWhiteout(child)) this.#noteWhiteout();
-  }
-
-  #noteWhiteout(): void {
-    this.#directory.hasWhiteout = true;
-    this.#version = this.#max;
+    if (isWhiteout(child)) {
+      this.#directory.hasWhiteout = true;
+      this.#version = this.#max;
+    }
   }
 
   /** Of the entries from `from` on, whose inodes are those from `first` on. */
@@ -234,17 +232,13 @@ class Planner {
     };
     let next = 0;
     for (let ino = 0; ino < count; ino++) {
-      const directory = this.#directories[next];
-      if (directory?.ino !== ino) this.#store(stored, ino, undefined);
-      else {
-        this.#store(stored, ino, directory);
-        next++;
-      }
+      const isDirectory = this.#directories[next]?.ino === ino;
+      this.#store(stored, ino, isDirectory ? this.#directories[next++] : undefined);
     }
     return stored;
   }
 
-  #store(stored: GrowingInodes, ino: number, directory: Directory | undefined): void {
+  #store(stored: PlannedInodes, ino: number, directory: Directory | undefined): void {
     const node = this.#nodes[ino] as TreeNode;
     const { mtimeSec, mtimeNsec } = node;
     if (mtimeSec === this.#earliestSec ? mtimeNsec < this.#earliestNsec : mtimeSec < this.#earliestSec) {
@@ -296,10 +290,6 @@ class Planner {
     }
     return list.entries(this.#pool);
   }
-}
-
-interface GrowingInodes extends PlannedInodes {
-  readonly xattrs: (readonly XattrEntry[])[];
 }
 
 function newDirectory(ino: number, parent: number): Directory {

@@ -70,11 +70,11 @@ export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
     if (directories.size === before) refuse(name, REPEATED);
   }
   // As libostree writes them they are sorted, and mostly without directories beside them: nothing to look up.
-  const known = new Set<ByteString>(directories.keys());
-  if (!isSorted || known.size > 0) {
+  const before = isSorted ? undefined : new Set<ByteString>();
+  if (before !== undefined || directories.size > 0) {
     for (const name of files) {
-      if (known.has(name)) refuse(name, REPEATED);
-      if (!isSorted) known.add(name);
+      if (directories.has(name) || before?.has(name)) refuse(name, REPEATED);
+      before?.add(name);
     }
   }
   return { files, checksums, directories };

@@ -12,6 +12,7 @@
 
 import path from 'node:path';
 import { type BuildOptions, type BuildResult, build, type Metafile, type Plugin, transform } from 'esbuild';
+import { lowered } from './lowering.ts';
 
 const PROJECT = path.join(import.meta.dirname, '..');
 const SELDOM = 'initrd/seldom.ts';
@@ -114,7 +115,8 @@ async function bundleLevels(
     wanted = new Set([...wanted, ...imported]);
     program = `(() => {\n${body}\n${program}\n})();`;
   }
-  return (await transform(program, { minify: true, target: 'es2023', legalComments: 'none' })).code;
+  const minified = await transform(program, { minify: true, target: 'es2023', legalComments: 'none' });
+  return await lowered(minified.code);
 }
 
 /** An ES module as statements: its exports become variables, its imports those of a function around it. */
@@ -161,7 +163,7 @@ async function bundleSeldom(exported: readonly Export[]): Promise<{ text: string
     banner: { js: '(take=>{' },
     footer: { js: 'return seldom})' },
   });
-  const text = textOf(result);
+  const text = await lowered(textOf(result));
   const taken = [...new Set([...text.matchAll(/\btake\((\d+)\)/g)].map(([, at]) => Number(at)))];
   return {
     text: text.replaceAll(/\btake\((\d+)\)/g, (_, at: string) => `take[${taken.indexOf(Number(at))}]`),

@@ -319,31 +319,39 @@ function checkFile(place: Place, node: TreeNode): void {
   }
 }
 
+/** Of a symbolic link. */
+export function isValidTarget(target: string): boolean {
+  return target.length > 0 && target.length <= MAX_PAYLOAD_BYTES && !target.includes('\0');
+}
+
 function checkTarget(place: Place, node: TreeNode): void {
   const target = node.payload ?? '';
-  if (target.length === 0 || target.length > MAX_PAYLOAD_BYTES || target.includes('\0')) {
-    const fact = `has a link target of ${target.length} bytes; allowed are 1..${MAX_PAYLOAD_BYTES} without NUL`;
-    throw invalid('tree-target-invalid', place, fact);
-  }
+  if (isValidTarget(target)) return;
+  const fact = `has a link target of ${target.length} bytes; allowed are 1..${MAX_PAYLOAD_BYTES} without NUL`;
+  throw invalid('tree-target-invalid', place, fact);
 }
 
 function checkXattrs(place: Place, node: TreeNode): void {
+  const fault = xattrFault(node.xattrs);
+  if (fault !== undefined) throw invalid(fault.code, place, fault.fact);
+  place.xattrs = node.xattrs;
+}
+
+/** Why no node can have these. */
+export function xattrFault(xattrs: TreeNode['xattrs']): { code: string; fact: string } | undefined {
   let space = 12;
-  for (const [key, value] of node.xattrs) {
+  for (const [key, value] of xattrs) {
     if (key.length === 0 || key.length > MAX_NAME_BYTES || key.includes('\0')) {
-      throw invalid('tree-xattr-invalid', place, `has the xattr name "${printable(key)}"`);
+      return { code: 'tree-xattr-invalid', fact: `has the xattr name "${printable(key)}"` };
     }
     if (value.length > MAX_XATTR_VALUE_BYTES) {
-      throw invalid('tree-xattr-invalid', place, `has ${value.length} bytes in xattr "${printable(key)}"`);
+      return { code: 'tree-xattr-invalid', fact: `has ${value.length} bytes in xattr "${printable(key)}"` };
     }
     space += 7 + key.length + value.length;
   }
-  if (space > MAX_XATTR_SPACE) {
-    throw invalid(
-      'tree-xattrs-too-large',
-      place,
-      `has ${space} bytes of xattrs, more than ${MAX_XATTR_SPACE}`,
-    );
-  }
-  place.xattrs = node.xattrs;
+  if (space <= MAX_XATTR_SPACE) return undefined;
+  return {
+    code: 'tree-xattrs-too-large',
+    fact: `has ${space} bytes of xattrs, more than ${MAX_XATTR_SPACE}`,
+  };
 }

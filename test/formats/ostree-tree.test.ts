@@ -10,7 +10,7 @@ import {
   parseDirTree,
   parseOstreeMeta,
 } from '../../src/formats/ostree-tree-objects.ts';
-import { S_IFDIR, S_IFLNK, S_IFREG, type TreeNode } from '../../src/formats/tree.ts';
+import { S_IFDIR, S_IFLNK, S_IFREG, type TreeNode, validateTree } from '../../src/formats/tree.ts';
 
 function failure(action: () => unknown): SealrootError {
   try {
@@ -163,6 +163,77 @@ describe('treeFromCommit()', () => {
     source.trees.set(sum(1), dirTree({}, wide));
     source.trees.set(sum(3), dirTree({}, wide));
     expect(failure(() => treeFromCommit(COMMIT, source, { maxNodes: 2_000 })).code).toBe('tree-too-large');
+  });
+});
+
+const REGULAR: OstreeFile = { ...OWNER, mode: S_IFREG | 0o644, size: 3 };
+const LINK: OstreeFile = { ...OWNER, mode: S_IFLNK | 0o777, size: 0, target: ascii('a') };
+const label = (bytes: number) => new Map([[ascii('user.x'), new Uint8Array(bytes)]]);
+
+describe('the tree of treeFromCommit()', () => {
+  function treeOf(file: OstreeFile, meta: ValueOf<'a(ayay)'> = []): TreeNode {
+    const source = new MemorySource();
+    source.trees.set(sum(1), dirTree({ first: 15, file: 16 }, { usr: [3, 4] }));
+    source.trees.set(sum(3), dirTree({}));
+    source.metas.set(sum(4), owned(S_IFDIR | 0o755, meta));
+    source.files.set(sum(15), REGULAR);
+    source.files.set(sum(16), file);
+    return treeFromCommit(COMMIT, source);
+  }
+
+  it.each<[string, OstreeFile]>([
+    ['tree-number-invalid', { ...REGULAR, mode: 2 ** 32 + S_IFREG }],
+    ['tree-number-invalid', { ...REGULAR, uid: -1 }],
+    ['tree-number-invalid', { ...REGULAR, gid: 2 ** 32 }],
+    ['tree-number-invalid', { ...REGULAR, size: 0.5 }],
+    ['tree-file-too-large', { ...REGULAR, size: 2 ** 53 + 2 }],
+    ['tree-digest-invalid', { ...REGULAR, digest: ascii('x'.repeat(31)) }],
+    ['tree-type-invalid', { ...REGULAR, mode: 0o644 }],
+    ['tree-target-invalid', { ...LINK, target: undefined }],
+    ['tree-target-invalid', { ...LINK, target: ascii('') }],
+    ['tree-target-invalid', { ...LINK, target: ascii('a\0') }],
+    ['tree-target-invalid', { ...LINK, target: ascii('x'.repeat(4096)) }],
+    ['tree-xattr-invalid', { ...REGULAR, xattrs: new Map([[ascii('a\0'), new Uint8Array(1)]]) }],
+    ['tree-xattrs-too-large', { ...REGULAR, xattrs: label(32_743) }],
+  ])('is valid, or there is an error: %s', (code, file) => {
+    const error = failure(() => treeOf(file));
+    expect(error.code).toBe(code);
+    expect(error.message).toContain('"/file"');
+  });
+
+  it('is valid, or there is an error: xattrs of a directory', () => {
+    const error = failure(() => treeOf(REGULAR, [[Uint8Array.of(0x78, 0), new Uint8Array(32_748)]]));
+    expect(error.message).toContain('"/usr" has 32768 bytes of xattrs');
+    expect(treeOf(REGULAR, [[Uint8Array.of(0x78, 0), new Uint8Array(32_747)]]).children?.size).toBe(7);
+  });
+
+  it.each<[string, OstreeFile]>([
+    ['4 GiB', { ...REGULAR, size: 2 ** 32, digest: ascii('x'.repeat(32)) }],
+    ['a digest of SHA-512', { ...REGULAR, digest: ascii('x'.repeat(64)) }],
+    ['all the xattrs that fit', { ...REGULAR, xattrs: label(32_742) }],
+    ['a long target', { ...LINK, target: ascii('x'.repeat(4095)) }],
+  ])('may have a file with %s', (_, file) => {
+    const tree = treeOf(file);
+    expect(child(tree, 'file')).toMatchObject({ mode: file.mode, size: file.target?.length ?? file.size });
+    expect(() => validateTree(tree)).not.toThrow();
+  });
+
+  it.each([
+    [2048, undefined],
+    [2049, 'tree-too-deep'],
+  ])('has %i levels: %s', (levels, code) => {
+    const source = new MemorySource();
+    source.trees.set(sum(3), dirTree({ file: 15 }));
+    source.files.set(sum(15), REGULAR);
+    for (let i = 0; i < levels - 1; i++) {
+      source.trees.set(
+        i === levels - 2 ? sum(1) : sum(100 + i),
+        dirTree({}, { d: [i === 0 ? 3 : 99 + i, 2] }),
+      );
+    }
+    const build = () => validateTree(treeFromCommit(COMMIT, source));
+    if (code === undefined) expect(build).not.toThrow();
+    else expect(failure(() => treeFromCommit(COMMIT, source)).code).toBe(code);
   });
 });
 

@@ -51,26 +51,26 @@ static JSValue byte_string(JSContext *ctx, const uint8_t *bytes, size_t size)
     return string;
 }
 
-/* The bytes of a byte string, of which there are at most `size`; into `out` if it is not NULL. -1: it is none. */
-static ptrdiff_t unpack(const char *text, size_t size, uint8_t *out)
+/* Into `out` the bytes of a byte string, of which there are at most `size`. Returns how many, or throws and returns -1. */
+static ptrdiff_t unpack(JSContext *ctx, const char *text, size_t size, uint8_t *out, size_t room)
 {
     size_t count = 0;
     for (size_t i = 0; i < size; count++) {
         uint8_t byte = text[i++];
         if (byte >= 0x80) {
-            if ((byte & 0xfc) != 0xc0 || i == size)
+            if ((byte & 0xfc) != 0xc0 || i == size) {
+                JS_ThrowRangeError(ctx, "not a byte string");
                 return -1;
+            }
             byte = byte << 6 | (text[i++] & 0x3f);
         }
-        if (out)
-            out[count] = byte;
+        if (count == room) {
+            JS_ThrowRangeError(ctx, "no room for a byte string");
+            return -1;
+        }
+        out[count] = byte;
     }
     return count;
-}
-
-static JSValue no_byte_string(JSContext *ctx)
-{
-    return JS_ThrowRangeError(ctx, "not a byte string");
 }
 
 /* The arguments (bytes, start, end), of which the last two may be missing. */
@@ -106,12 +106,10 @@ static JSValue js_from_byte_string(JSContext *ctx, JSValueConst this_value, int 
     const char *text = JS_ToCStringLen(ctx, &size, argv[0]);
     if (!text)
         return JS_EXCEPTION;
-    ptrdiff_t count = unpack(text, size, NULL);
-    JSValue array = count < 0 ? no_byte_string(ctx) : bytes_from(ctx, text, count);
-    if (!JS_IsException(array)) {
-        size_t room;
-        unpack(text, size, bytes_of(ctx, array, &room));
-    }
+    uint8_t *bytes = js_malloc(ctx, size + 1);
+    ptrdiff_t count = bytes ? unpack(ctx, text, size, bytes, size) : -1;
+    JSValue array = count < 0 ? JS_EXCEPTION : bytes_from(ctx, bytes, count);
+    js_free(ctx, bytes);
     JS_FreeCString(ctx, text);
     return array;
 }
@@ -126,18 +124,13 @@ static JSValue js_put_bytes(JSContext *ctx, JSValueConst this_value, int argc, J
     if (!text)
         return JS_EXCEPTION;
     uint8_t *out = bytes_of(ctx, argv[0], &room);
-    ptrdiff_t count = unpack(text, size, NULL);
-    JSValue result = JS_UNDEFINED;
-    if (!out)
-        result = JS_EXCEPTION;
-    else if (count < 0)
-        result = no_byte_string(ctx);
-    else if (at > room || (size_t)count > room - at)
-        result = JS_ThrowRangeError(ctx, "no room for a byte string");
-    else
-        unpack(text, size, out + at);
+    ptrdiff_t count = -1;
+    if (out && at > room)
+        JS_ThrowRangeError(ctx, "no such bytes");
+    else if (out)
+        count = unpack(ctx, text, size, out + at, room - at);
     JS_FreeCString(ctx, text);
-    return result;
+    return count < 0 ? JS_EXCEPTION : JS_UNDEFINED;
 }
 
 static JSValue js_hex(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)

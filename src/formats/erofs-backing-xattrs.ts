@@ -20,6 +20,8 @@ import {
 import * as overlay from './overlay.ts';
 import { isExternal, type TreeNode } from './tree.ts';
 
+const MAX_DIGEST_BYTES = 64;
+
 export class BackingXattrs {
   readonly #pool: XattrPool;
   readonly #noDigest: XattrNameInfo;
@@ -27,7 +29,7 @@ export class BackingXattrs {
   /** Of both names. */
   readonly #filterBits: number;
   /** By the length of the digest. */
-  readonly #digests: ReadonlyMap<number, XattrNameInfo>;
+  readonly #digests: readonly XattrNameInfo[];
   /** Entries of values that several may have: of each inode 1 + the place of its digest and of its path; 0 for its own. */
   readonly #entries: XattrEntry[] = [];
   readonly #metacopy: Uint32Array;
@@ -43,9 +45,11 @@ export class BackingXattrs {
     this.#noDigest = pool.name(overlay.METACOPY);
     this.#redirect = pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
     this.#filterBits = this.#noDigest.filterBit | this.#redirect.filterBit;
-    this.#digests = new Map(
-      overlay.METACOPY_HEADERS.map(([bytes, header]) => [bytes, pool.name(overlay.METACOPY, header)]),
-    );
+    const digests = new Array<XattrNameInfo>(MAX_DIGEST_BYTES + 1).fill(this.#noDigest);
+    for (const [bytes, header] of overlay.METACOPY_HEADERS) {
+      digests[bytes] = pool.name(overlay.METACOPY, header);
+    }
+    this.#digests = digests;
     this.#metacopy = new Uint32Array(nodes.length);
     this.#path = new Uint32Array(nodes.length);
     this.#share(nodes);
@@ -166,7 +170,7 @@ export class BackingXattrs {
 
   /** Without a digest, that of an empty value. */
   #nameOf(digest: ByteString | undefined): XattrNameInfo {
-    return (digest && this.#digests.get(digest.length)) ?? this.#noDigest;
+    return digest === undefined ? this.#noDigest : (this.#digests[digest.length] ?? this.#noDigest);
   }
 }
 
@@ -191,14 +195,15 @@ const NO_HASH = -1;
  * the first of each hash, with open addressing: a Map of as many strings takes ten times as long.
  */
 function repeated(hashes: Int32Array): number[] {
+  const count = hashes.length;
   let size = 256;
-  while (size < 2 * hashes.length) size *= 2;
+  while (size < 2 * count) size *= 2;
   /** 1 + the number; 0 where there is none. */
   const firsts = new Int32Array(size);
   const mask = size - 1;
-  const isFound = new Uint8Array(hashes.length);
+  const isFound = new Uint8Array(count);
   const found: number[] = [];
-  for (let number = 0; number < hashes.length; number++) {
+  for (let number = 0; number < count; number++) {
     const hash = hashes[number] as number;
     if (hash === NO_HASH) continue;
     let at = hash & mask;
@@ -224,12 +229,7 @@ function repeated(hashes: Int32Array): number[] {
 
 /** As good as random. */
 function firstBits(digest: ByteString): number {
-  return (
-    digest.charCodeAt(0) |
-    (digest.charCodeAt(1) << 8) |
-    (digest.charCodeAt(2) << 16) |
-    ((digest.charCodeAt(3) & 15) << 24)
-  );
+  return digest.charCodeAt(0) | (digest.charCodeAt(1) << 8) | (digest.charCodeAt(2) << 16);
 }
 
 /** Of the name of an object, which ends in hex digits and ".file", eight digits are as good as random. */

@@ -121,17 +121,15 @@ const MAX_CHUNK_BYTES = 2 ** MAX_CHUNK_BITS;
 
 /** log2 of the chunk size that composefs gives a file of `size` (at least 1) bytes: one chunk as far as it goes. */
 export function chunkBits(size: number): number {
-  let bits = BLOCK_SIZE_LOG2;
-  let reach = BLOCK_SIZE;
-  while (reach < size && bits < MAX_CHUNK_BITS) {
-    reach *= 2;
-    bits++;
-  }
-  return bits;
+  if (size <= BLOCK_SIZE) return BLOCK_SIZE_LOG2;
+  const last = size - 1;
+  // clz32() takes the lower 32 bits of a whole number.
+  const bits = last <= 0xffffffff ? 32 - Math.clz32(last) : 64 - Math.clz32(last / 2 ** 32);
+  return bits < MAX_CHUNK_BITS ? bits : MAX_CHUNK_BITS;
 }
 
 export function chunkCount(size: number): number {
-  return Math.ceil(size / MAX_CHUNK_BYTES);
+  return size > 0 && size <= MAX_CHUNK_BYTES ? 1 : Math.ceil(size / MAX_CHUNK_BYTES);
 }
 
 /** Bytes of a file's inline content that stand behind the inode; the others fill whole blocks. */
@@ -164,7 +162,8 @@ export function placeInode(isLink: boolean, start: number, head: number, tail: n
 }
 
 /** By the four bits of a mode that say what it is. */
-const DIRENT_TYPES = new Uint8Array(16);
+/** By the type in a mode, as a number from 0 to 15. */
+export const DIRENT_TYPES = new Uint8Array(16);
 for (const [i, type] of [S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK, S_IFLNK].entries()) {
   DIRENT_TYPES[type >> 12] = i + 1;
 }

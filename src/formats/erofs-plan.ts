@@ -53,6 +53,8 @@ export interface ImagePlan {
   readonly xattrs: XattrPool;
   /** Absent when every inode has all of its xattrs itself. */
   readonly backing?: BackingXattrs;
+  /** Whether all inodes have the time of the image: comparing big integers takes long. */
+  readonly hasOneTime: boolean;
   readonly buildTimeSec: bigint;
   readonly buildTimeNsec: number;
 }
@@ -101,6 +103,7 @@ class Planner {
   #version: FormatVersion;
   #earliestSec: bigint;
   #earliestNsec: number;
+  #hasOneTime = true;
   // The directory whose children are queued. One function for all of them: a closure for each is slower.
   #directory: Directory;
   #last = DOT_DOT;
@@ -129,6 +132,7 @@ class Planner {
       xattrs: this.#pool,
       backing,
       // Compact inodes have no other.
+      hasOneTime: this.#hasOneTime,
       buildTimeSec: this.#earliestSec,
       buildTimeNsec: this.#earliestNsec,
     };
@@ -156,15 +160,19 @@ class Planner {
   #queueChild(child: TreeNode, name: ByteString): void {
     if (name < this.#last) this.#isSorted = false;
     this.#last = name;
-    this.#names.push(name);
+    const names = this.#names;
+    const targets = this.#targets;
+    const nodes = this.#nodes;
+    // Not by push(), which is a call for each.
+    names[names.length] = name;
     if (child.hardlink !== undefined) {
-      this.#targets.push(-1 - this.#links.length);
+      targets[targets.length] = -1 - this.#links.length;
       this.#links.push(child);
       return;
     }
-    this.#targets.push(this.#nodes.length);
-    this.#nodes.push(child);
-    if (isWhiteout(child)) {
+    targets[targets.length] = nodes.length;
+    nodes[nodes.length] = child;
+    if ((child.mode & S_IFMT) === S_IFCHR && isWhiteout(child)) {
       this.#directory.hasWhiteout = true;
       this.#version = this.#max;
     }
@@ -241,11 +249,8 @@ class Planner {
   #store(stored: PlannedInodes, ino: number, directory: Directory | undefined): void {
     const node = this.#nodes[ino] as TreeNode;
     const { mtimeSec, mtimeNsec } = node;
-    if (mtimeSec === this.#earliestSec ? mtimeNsec < this.#earliestNsec : mtimeSec < this.#earliestSec) {
-      this.#earliestSec = mtimeSec;
-      this.#earliestNsec = mtimeNsec;
-    }
-    const isHidden = isWhiteout(node) && node !== this.#rootWhiteout;
+    if (mtimeSec !== this.#earliestSec || mtimeNsec !== this.#earliestNsec) this.#noteTime(node);
+    const isHidden = (node.mode & S_IFMT) === S_IFCHR && isWhiteout(node) && node !== this.#rootWhiteout;
     stored.mode[ino] = isHidden ? (node.mode & ~S_IFMT) | S_IFREG : node.mode;
     stored.nlink[ino] = node.nlink;
     if (directory !== undefined) {
@@ -254,12 +259,20 @@ class Planner {
       stored.entriesTo[ino] = directory.to;
     }
     const hasMarks = isHidden || ino === 0 || directory?.hasWhiteout === true;
-    stored.xattrs.push(hasMarks ? this.#markedXattrs(node, ino, directory) : this.#xattrsOf(node));
+    stored.xattrs[ino] = hasMarks ? this.#markedXattrs(node, ino, directory) : this.#xattrsOf(node);
+  }
+
+  #noteTime({ mtimeSec, mtimeNsec }: TreeNode): void {
+    this.#hasOneTime = false;
+    if (mtimeSec === this.#earliestSec ? mtimeNsec > this.#earliestNsec : mtimeSec > this.#earliestSec)
+      return;
+    this.#earliestSec = mtimeSec;
+    this.#earliestNsec = mtimeNsec;
   }
 
   /** Those that the node itself carries. */
   #xattrsOf({ xattrs }: TreeNode): readonly XattrEntry[] {
-    if (xattrs.size === 0) return NO_XATTRS;
+    if (xattrs === NO_NODE_XATTRS || xattrs.size === 0) return NO_XATTRS;
     const pool = this.#pool;
     let list = this.#lists.get(xattrs);
     if (list !== undefined) {

@@ -139,7 +139,12 @@ function placeInode(plan: ImagePlan, places: ImageLayout, ino: number, start: nu
     places.isExternal[ino] = 1;
     places.tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(size);
   }
-  const isExtended = needsExtended(plan, node, inodes.nlink[ino] as number, size);
+  const isExtended =
+    (!plan.hasOneTime && !hasTime(plan, node)) ||
+    size > MAX_U32 ||
+    (inodes.nlink[ino] as number) > MAX_U16 ||
+    node.uid > MAX_U16 ||
+    node.gid > MAX_U16;
   const xattrBytes =
     external && backing !== undefined ? backing.areaSize(ino, node, xattrs) : xattrAreaSize(xattrs);
   const head = (isExtended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + xattrBytes;
@@ -204,15 +209,9 @@ function measureDirectory({ inodes, entries }: ImagePlan, places: ImageLayout, i
   return blocks * BLOCK_SIZE + used;
 }
 
-function needsExtended(plan: ImagePlan, node: TreeNode, nlink: number, size: number): boolean {
-  return (
-    node.mtimeSec !== plan.buildTimeSec ||
-    node.mtimeNsec !== plan.buildTimeNsec ||
-    nlink > MAX_U16 ||
-    node.uid > MAX_U16 ||
-    node.gid > MAX_U16 ||
-    size > MAX_U32
-  );
+/** Whether it has the time of the whole image: the only one that a compact inode has. */
+function hasTime({ buildTimeSec, buildTimeNsec }: ImagePlan, { mtimeSec, mtimeNsec }: TreeNode): boolean {
+  return mtimeSec === buildTimeSec && mtimeNsec === buildTimeNsec;
 }
 
 function writeHeader(view: DataView, plan: ImagePlan): void {
@@ -389,7 +388,7 @@ function writeDirents(
     const name = names[i] as ByteString;
     const ino = inodes[i] as number;
     words[at] = nids[ino] as number;
-    words[at + 2] = nameOffset | (layout.direntType(modes[ino] as number) << 16);
+    words[at + 2] = nameOffset | ((layout.DIRENT_TYPES[(modes[ino] as number) >> 12] as number) << 16);
     putBytes(out, start + nameOffset, name);
     nameOffset += name.length;
     at += DIRENT_WORDS;

@@ -28,7 +28,9 @@ export interface XattrNameInfo {
   /** What all values begin with, where that is known: so they need not be put together before they are written. */
   readonly lead: ByteString;
   /** What an entry begins with: the lengths of suffix and value, the latter of it 0, the index, suffix and lead. */
-  head: Uint8Array;
+  readonly head: Uint8Array;
+  /** Asking an array costs more than all else of an entry under QuickJS. */
+  readonly headBytes: number;
   readonly byValue: Map<ByteString, XattrEntry>;
 }
 
@@ -54,7 +56,7 @@ export class XattrPool {
       head[0] = split.suffix.length;
       head[1] = split.index;
       const filterBit = xattrFilterBit(split);
-      name = { key, filterBit, lead, head, byValue: new Map() };
+      name = { key, filterBit, lead, head, headBytes: head.length, byValue: new Map() };
       names.push(name);
     }
     return name;
@@ -108,8 +110,8 @@ export function byName(a: XattrEntry, b: XattrEntry): number {
 }
 
 /** Bytes in the image, padding included; `value` is without the lead of the name. */
-export function entrySize({ head }: XattrNameInfo, value: ByteString): number {
-  return (head.length + value.length + 3) & ~3;
+export function entrySize({ headBytes }: XattrNameInfo, value: ByteString): number {
+  return (headBytes + value.length + 3) & ~3;
 }
 
 interface SharedValue {
@@ -181,9 +183,9 @@ export function writeReference(words: Int32Array, at: number, entry: XattrEntry,
 
 /** Returns where it ends, padding included. */
 export function writeEntry(out: Uint8Array, at: number, name: XattrNameInfo, value: ByteString): number {
-  const { head, lead } = name;
+  const { head, headBytes, lead } = name;
   const length = lead.length + value.length;
-  const start = at + head.length;
+  const start = at + headBytes;
   out.set(head, at);
   out[at + 2] = length;
   out[at + 3] = length >> 8;

@@ -10,7 +10,7 @@ import { type ByteString, hex, printable, toByteString } from './encoding.ts';
 import { badInput } from './errors.ts';
 import { decode, decodeChecksums } from './gvariant.ts';
 import { checksum, swapped } from './ostree-objects.ts';
-import { isValidName, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
+import { isComponent, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
 
 /** libostree's OSTREE_MAX_METADATA_SIZE. */
 export const MAX_METADATA_BYTES = 128 * 1024 * 1024;
@@ -55,16 +55,17 @@ export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
     throw badInput('dirtree-malformed', `cannot read ${what}: "${printable(name)}" ${fact}`);
   }
   let last = NO_NAME;
+  // The strings of a GVariant have no NUL.
   let isSorted = true;
   for (const [name, sum] of fileList) {
-    if (!isValidName(name)) refuse(name, NOT_A_NAME);
-    files.push(name);
-    checksums.push(checksum(sum, what, 'file'));
+    if (!isComponent(name)) refuse(name, NOT_A_NAME);
+    files[files.length] = name;
+    checksums[checksums.length] = typeof sum === 'string' ? sum : checksum(sum, what, 'file');
     if (name <= last) isSorted = false;
     last = name;
   }
   for (const [name, tree, meta] of directoryList) {
-    if (!isValidName(name)) refuse(name, NOT_A_NAME);
+    if (!isComponent(name)) refuse(name, NOT_A_NAME);
     const before = directories.size;
     directories.set(name, { tree: checksum(tree, what, 'dirtree'), meta: checksum(meta, what, 'dirmeta') });
     if (directories.size === before) refuse(name, REPEATED);

@@ -50,6 +50,7 @@ export interface ObjectSource {
 const MOUNT_POINTS = ['usr', 'etc', 'boot', 'var', 'sysroot'].map(ascii);
 
 const NO_TARGET = ascii('');
+const NO_JOBS: readonly undefined[] = [];
 
 /** A few small dirtrees that refer to each other can name more nodes than any memory holds. */
 const MAX_NODES = 4_000_000;
@@ -66,7 +67,7 @@ interface Pending {
 interface PendingFiles {
   readonly children: Map<ByteString, TreeNode>;
   readonly dirTree: DirTree;
-  /** Of each file what `announce` has returned. */
+  /** Of each file what `announce` has returned; empty if there is none. */
   readonly jobs: readonly (number | undefined)[];
   /** With a trailing slash. */
   readonly path: string;
@@ -117,9 +118,7 @@ class TreeBuilder {
   build(commit: Commit): TreeNode {
     const root = this.#directory(commit.rootMeta, commit.rootTree, '/', 0);
     for (let next = this.#pending.pop(); next !== undefined; next = this.#pending.pop()) this.#fill(next);
-    for (const directory of this.#pendingFiles) {
-      for (let i = 0; i < directory.jobs.length; i++) this.#addFile(directory, i);
-    }
+    for (const files of this.#pendingFiles) this.#addFiles(files);
     for (const name of MOUNT_POINTS) {
       if (root.children.has(name)) continue;
       root.children.set(name, directoryNode({ mode: S_IFDIR | 0o755, uid: 0, gid: 0, xattrs: NO_XATTRS }));
@@ -158,7 +157,8 @@ class TreeBuilder {
       throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
     if (checksums.length > 0) {
-      const jobs = checksums.map((checksum) => this.#source.announce?.(checksum));
+      const source = this.#source;
+      const jobs = source.announce ? checksums.map((checksum) => source.announce?.(checksum)) : NO_JOBS;
       this.#pendingFiles.push({ children: node.children, dirTree, jobs, path });
     }
     directories.forEach((below, name) => {
@@ -176,12 +176,15 @@ class TreeBuilder {
     }
   }
 
-  #addFile({ children, dirTree, jobs, path }: PendingFiles, i: number): void {
-    const name = dirTree.files[i] as ByteString;
-    const checksum = dirTree.checksums[i] as string;
-    const job = jobs[i];
-    const known = job === undefined ? this.#files.get(checksum) : this.#announced[job];
-    children.set(name, fileNode(known ?? this.#file(checksum, job, path, name), checksum));
+  #addFiles({ children, dirTree, jobs, path }: PendingFiles): void {
+    const { files, checksums } = dirTree;
+    for (let i = 0; i < files.length; i++) {
+      const name = files[i] as ByteString;
+      const checksum = checksums[i] as string;
+      const job = jobs[i];
+      const known = job === undefined ? this.#files.get(checksum) : this.#announced[job];
+      children.set(name, fileNode(known ?? this.#file(checksum, job, path, name), checksum));
+    }
   }
 
   #file(checksum: string, job: number | undefined, path: string, name: ByteString): OstreeFile {

@@ -56,6 +56,7 @@ export function planOf(
       inodes: all.map(({ inode }) => numbers.get(inode) as number),
     },
     xattrs: rest.xattrs,
+    hasOneTime: false,
     buildTimeSec: rest.buildTimeSec,
     buildTimeNsec: rest.buildTimeNsec,
   };

@@ -86,7 +86,8 @@ const CRAFTED: Craft[] = [
     'an xattr under another prefix than its own',
     (inodes) => {
       for (const { name } of inodeAt(inodes, 'b').xattrs) {
-        name.head = fromByteString(`\x09\0\0\0${name.key}` as ByteString);
+        const head = fromByteString(`\x09\0\0\0${name.key}` as ByteString);
+        Object.assign(name, { head, headBytes: head.length });
       }
     },
     'composefs-xattr-prefix',

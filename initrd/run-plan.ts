@@ -148,10 +148,18 @@ function createOverlay(step: Extract<MountStep, { step: 'create-overlay' }>, { r
 function clone(step: Extract<MountStep, { step: 'clone' }>, { root, mounts }: State): void {
   const source = step.source === '' ? root : openDirectory(root, step.source, ON_PATH);
   const fd = sys.cloneMount(source.fd, source.path);
-  if (step.access !== 'inherited') {
-    sys.setMountAttributes(fd, { readOnly: step.access === 'read-only' }, source.path);
+  const mount = step.access === 'inherited' ? fd : withAccess(fd, step.access === 'read-only', source.path);
+  mounts.set(step.name, { fd: mount, path: source.path });
+}
+
+function withAccess(fd: sys.Descriptor, readOnly: boolean, name: string): sys.Descriptor {
+  try {
+    sys.setMountAttributes(fd, { readOnly }, name);
+    return fd;
+  } catch (error) {
+    requireUnknownCall(error);
+    return seldom().remounted(fd, readOnly, name);
   }
-  mounts.set(step.name, { fd, path: source.path });
 }
 
 function attachBelow(step: Extract<MountStep, { step: 'attach-below' }>, state: State): void {
@@ -160,7 +168,17 @@ function attachBelow(step: Extract<MountStep, { step: 'attach-below' }>, state: 
 }
 
 function setPropagation(path: ByteString, propagation: number, recursive: boolean): void {
-  sys.setMountAttributes(path, { propagation, recursive }, printable(path));
+  try {
+    sys.setMountAttributes(path, { propagation, recursive }, printable(path));
+  } catch (error) {
+    requireUnknownCall(error);
+    seldom().propagate(path, propagation, recursive);
+  }
+}
+
+/** mount_setattr(2) came with Linux 5.12. */
+function requireUnknownCall(error: unknown): void {
+  if (sys.errnoOf(error) !== 'ENOSYS') throw error;
 }
 
 function unlessThere(action: () => void): void {

@@ -7,6 +7,7 @@ export { btrfsDevice } from './btrfs.ts';
 export { kernelMessages } from './kernel-messages.ts';
 export { mountRootOtherwise } from './lesser-kernels.ts';
 export { attachLoopDevice } from './loop-device.ts';
+export { propagate, remounted } from './mount-flags.ts';
 export { bootNext } from './next-candidate.ts';
 export { mountOverlay } from './overlays.ts';
 export { answerQuestion } from './questions.ts';

@@ -214,15 +214,6 @@ export function statusAt(path: ByteString, followsLink = false): FileStatus | un
   return statx(AT_FDCWD, path, followsLink ? 0 : AT_SYMLINK_NOFOLLOW, printable(path));
 }
 
-const ST_RDONLY = 1;
-
-/** Whether nothing can be written at `path`, because of the mount or of its file system. */
-export function isReadOnly(path: ByteString): boolean {
-  const buffer = new Uint8Array(120); // struct statfs of 64-bit systems; f_flags at 80
-  call(`inspect the file system of ${printable(path)}`, sys.nr.statfs, cstring(path), buffer);
-  return (new DataView(buffer.buffer).getUint32(80, true) & ST_RDONLY) !== 0;
-}
-
 const CLOCK_MONOTONIC = 1;
 
 /** Microseconds since some time in the past. */

@@ -12,8 +12,8 @@ import type { Chosen } from './choose.ts';
 import { type Deployment, openDeployment, type PhysicalRoot } from './deployment.ts';
 import { readBelow, typeBelow } from './files.ts';
 import { type OpenImage, openImageFile } from './image.ts';
+import { isReadOnly } from './mount-flags.ts';
 import { warn } from './report.ts';
-import * as sys from './sys.ts';
 import type { Trust } from './trust.ts';
 
 export function chooseUnsealed(root: PhysicalRoot, trust: Trust, argument: string): Chosen {
@@ -74,5 +74,5 @@ const USR_OVERLAY_WORK = ascii('.usr-ovl-work');
 /** Of `ostree admin unlock --hotfix`. What was mounted read-only stays so. */
 export function usrOverlayOf(root: PhysicalRoot, deployment: Deployment): MountFacts['usrOverlay'] {
   if (typeBelow(deployment.directory, USR_OVERLAY_WORK) === undefined) return undefined;
-  return sys.isReadOnly(root.place) ? 'read-only' : 'writable';
+  return isReadOnly(root.place) ? 'read-only' : 'writable';
 }

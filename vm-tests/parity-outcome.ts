@@ -105,7 +105,7 @@ function mountsOf(mountinfo: readonly string[], folder: string, plain: (text: st
 /** Without what is ours alone, the record for people, and without empty places for mounts that are gone. */
 export function comparable({ status, mounts, record, run, loops, access }: Outcome) {
   const common = run.filter(
-    (line) => !/ (sealroot(\/.*)?|ostree\/\.private\/(new-root|cfsroot-lower)) $/.test(line),
+    (line) => !/ (sealroot(\/.*)?|ostree\/\.private\/(new-root|cfsroot-lower|clone)) $/.test(line),
   );
   return { status, mounts, record, run: common, loops, access };
 }

@@ -109,7 +109,7 @@ static JSValue js_limit_memory(JSContext *ctx, JSValueConst this_value, int argc
 #define NUMBER(name) JS_PROP_INT32_DEF(#name, SYS_##name, JS_PROP_ENUMERABLE)
 static const JSCFunctionListEntry call_numbers[] = {
     NUMBER(clock_gettime), NUMBER(close),       NUMBER(exit_group), NUMBER(fgetxattr), NUMBER(flistxattr), NUMBER(fsconfig),      NUMBER(fsmount),    NUMBER(fsopen),
-    NUMBER(getdents64), NUMBER(getxattr),  NUMBER(ioctl), NUMBER(listxattr),       NUMBER(mkdirat),    NUMBER(mount_setattr), NUMBER(move_mount), NUMBER(open_tree),
+    NUMBER(getdents64), NUMBER(getxattr),  NUMBER(ioctl), NUMBER(listxattr),       NUMBER(mkdirat),    NUMBER(mount), NUMBER(mount_setattr), NUMBER(move_mount), NUMBER(open_tree),
     NUMBER(openat),      NUMBER(openat2),    NUMBER(read),          NUMBER(readlinkat), NUMBER(sendto),
     NUMBER(socket),      NUMBER(statfs),        NUMBER(statx),      NUMBER(symlinkat),     NUMBER(umount2),    NUMBER(uname),
     NUMBER(write),

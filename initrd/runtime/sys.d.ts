@@ -1,5 +1,5 @@
-/** What sys.c, bytes.c and objects.c give to the program. Only ../sys.ts, ../object-calls.ts and
- * ../byte-strings.ts may use it. */
+/** What sys.c, bytes.c and objects.c give to the program. Only ../sys.ts, ../object-calls.ts,
+ * ../mount-flags.ts and ../byte-strings.ts may use it. */
 declare const sys: typeof import('../../src/formats/byte-strings.ts') & {
   /**
    * One raw system call. Numbers are passed as they are, a Uint8Array as a pointer to its first byte, null as 0.
@@ -23,6 +23,7 @@ declare const sys: typeof import('../../src/formats/byte-strings.ts') & {
       | 'ioctl'
       | 'listxattr'
       | 'mkdirat'
+      | 'mount'
       | 'mount_setattr'
       | 'move_mount'
       | 'open_tree'

@@ -1,12 +1,13 @@
 /*
- * lesser-kernel LACKS COMMAND...: runs COMMAND under a kernel whose file systems lack what the letters of LACKS name, by
- * answering its fsconfig(2) as such a kernel does:
+ * lesser-kernel LACKS COMMAND...: runs COMMAND under a kernel that lacks what the letters of LACKS name, by answering its
+ * fsconfig(2) and mount_setattr(2) as such a kernel does:
  *
  *   f   EROFS mounts no files, only block devices: ENOTBLK when one is to be mounted (before Linux 6.12, or without
  *       CONFIG_EROFS_FS_BACKED_BY_FILE)
  *   a   overlayfs knows no lowerdir+ and datadir+ (before 6.7)
  *   v   overlayfs knows no verity (before 6.6)
  *   o   overlayfs is from before the mount API: takes every option, and refuses when it is mounted (before 6.5)
+ *   m   no mount_setattr(2) (before 5.12)
  */
 #include <errno.h>
 #include <signal.h>
@@ -45,6 +46,8 @@ static long answer(pid_t child, const struct user_regs_struct *regs)
 {
     char key[64], value[64];
     unsigned fd = regs->rdi;
+    if (regs->orig_rax == SYS_mount_setattr)
+        return lack('m') ? -ENOSYS : 1;
     if (regs->orig_rax != SYS_fsconfig || fd >= MAX_FDS)
         return 1;
     text_at(child, regs->rdx, key, sizeof key);

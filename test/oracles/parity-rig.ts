@@ -32,8 +32,10 @@ export interface Scenario {
   readonly conf: string;
   readonly cmdline?: string;
   readonly image?: false;
-  /** The physical root as the initramfs mounted it. */
-  readonly disk?: 'ro';
+  /** The options of the physical root as the initramfs mounted it; writable unless said otherwise. */
+  readonly disk?: string;
+  /** Of all mounts that the program finds: systemd shares them. */
+  readonly propagation?: 'shared';
   /** Changes the disk before each run. `root` is the physical root, `deployment` a folder in it. */
   readonly disturb?: Disturbance;
   /** Files that stand in /run before. */
@@ -54,7 +56,7 @@ const TREE = `/ 4096 40755 7 0 0 0 0.0 - - -
 `;
 
 const SCRIPT = `
-root=$1; program=$2; mode=$3; wrapper=$4; marks=$5
+root=$1; program=$2; mode=$3; wrapper=$4; marks=$5; propagation=$6
 mount --bind "$root" "$root"
 mount -t tmpfs -o mode=0755 run "$root/run"
 for mark in $marks; do mkdir -p "$root/run/\${mark%/*}"; : >"$root/run/$mark"; done
@@ -62,6 +64,7 @@ mount --bind "$root/sysroot" "$root/sysroot"
 mount -o "remount,bind,$mode" "$root/sysroot"
 mount -t proc proc "$root/proc"
 mount --bind "$root/cmdline" "$root/proc/cmdline"
+mount "--make-r$propagation" "$root"
 $wrapper chroot "$root" "$program" /sysroot >"$root/said" 2>&1
 status=$?; said=$root/said; deployment=${DEPLOYMENT}; files='etc/conf usr/tool usr/added'
 ${OBSERVE}`;
@@ -108,11 +111,12 @@ export class ParityRig {
 
   run(program: Program): Outcome {
     const { folder } = this;
-    const { disk = 'rw', run = [], lacks, disturb } = this.#scenario;
+    const { disk = 'rw', propagation = 'private', run = [], lacks, disturb } = this.#scenario;
     const root = join(folder, 'sysroot');
     disturb?.({ root, deployment: join(root, DEPLOYMENT) });
     const wrapper = lacks === undefined ? '' : `${makeLesserKernel(folder)} ${lacks}`;
-    const args = ['sh', '-c', SCRIPT, 'sh', folder, PROGRAMS[program], disk, wrapper, run.join(' ')];
+    const words = [folder, PROGRAMS[program], disk, wrapper, run.join(' '), propagation];
+    const args = ['sh', '-c', SCRIPT, 'sh', ...words];
     const output = execFileSync('unshare', ['--mount', '--propagation', 'private', ...args], {
       encoding: 'utf8',
       timeout: 60_000,

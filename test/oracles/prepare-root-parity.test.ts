@@ -280,6 +280,51 @@ describe('a lesser kernel', () => {
   it('that has no verity=require, which nobody asks for', () => {
     bootsAlike({ conf: yes, lacks: 'av' });
   });
+
+  describe('without mount_setattr(2)', () => {
+    it.each([
+      [composefs('no')],
+      [[...composefs('no'), ...READONLY]],
+      [[...composefs('no'), ...READONLY, ...ETC]],
+      [[...composefs('yes'), ...READONLY]],
+    ])('with %j: boots', (lines) => {
+      bootsAlike({ conf: conf(...lines), lacks: 'm' });
+      rig?.remove();
+      bootsAlike({ conf: conf(...lines), lacks: 'm', disk: 'ro' });
+    });
+
+    it('without an image, or with changes over /usr: boots', () => {
+      bootsAlike({ conf: conf(...composefs('maybe')), image: false, lacks: 'm' });
+      rig?.remove();
+      bootsAlike({ conf: conf(...composefs('no'), ...READONLY), disturb: hotfix, lacks: 'm' });
+    });
+
+    it('a disk that is mounted with more restrictions, and /var mounted here: as by a newer kernel', () => {
+      const scenario: Scenario = {
+        conf: conf(...composefs('no'), ...READONLY),
+        disk: 'rw,nosuid,nodev,noexec,noatime',
+        propagation: 'shared',
+        run: ['ostree/initramfs-mount-var'],
+      };
+      const [older, newer] = ['m', undefined].map((lacks) => {
+        rig = new ParityRig(initramfs, binary, { ...scenario, ...(lacks === undefined ? {} : { lacks }) });
+        const outcome = rig.run('sealroot');
+        rig.remove();
+        return outcome;
+      });
+      expect(newer?.mounts.filter((line) => / ro,nosuid,nodev,noexec,noatime /.test(line))).toHaveLength(2);
+      expect(newer?.mounts.filter((line) => / shared /.test(line))).toHaveLength(1);
+      expect(comparable(older as Outcome), older?.said).toEqual(comparable(newer as Outcome));
+    });
+
+    it('a mount that cannot be made read-only: refused, and gone', () => {
+      const run = ['ostree/.private/clone'];
+      rig = new ParityRig(initramfs, binary, { conf: conf(...composefs('no')), run, lacks: 'm' });
+      const { said, mounts } = rig.run('sealroot');
+      expect(codeOf(said)).toBe('mount-failed');
+      expect(mounts).toHaveLength(1);
+    });
+  });
 });
 
 describe('what is otherwise on purpose', () => {

@@ -89,6 +89,39 @@ export async function buildForInitramfs(entry: string, name: string, output = OU
   });
 }
 
+/** Faults that these find end the program. */
+const WATCH_FLAGS = ['-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
+
+/**
+ * The same for this machine's C library, with the runtime's own files watched by AddressSanitizer and UBSan. `allocator`
+ * is a C file in the place of slab.c, whose blocks they could not tell apart.
+ */
+export async function buildWatched(
+  entry: string,
+  name: string,
+  allocator: string,
+  output = OUTPUT,
+): Promise<string> {
+  return await withLock(path.join(output, 'lock'), async () => {
+    const quickjs = await quickjsSource();
+    const objects = path.join(output, 'objects');
+    await mkdir(objects, { recursive: true });
+    const watched = (file: string): Unit => {
+      const flags = [...OWN_C_FLAGS, ...WATCH_FLAGS, '-isystem', quickjs];
+      return { compiler: 'gcc', folder: path.dirname(file), file: path.basename(file), flags };
+    };
+    const own = RUNTIME_FILES.filter((file) => file !== 'slab.c').map((file) => path.join(RUNTIME, file));
+    const units = [...hostUnits(quickjs), ...[...own, path.resolve(allocator)].map(watched)];
+    const compiled = await compileAll(units, objects);
+    const bytecode = await compileScripts(await bundleScripts(entry), quickjs, objects);
+    const binary = path.join(output, name);
+    const flags = ['-fsanitize=address,undefined', '-o', `${binary}.partial`];
+    await tool('gcc', [...flags, ...compiled, ...bytecode, '-lm', '-lpthread'], objects);
+    await rename(`${binary}.partial`, binary);
+    return binary;
+  });
+}
+
 /** Rejects when neither runs any more: the lock has to outlive every file that is half written. */
 async function settled<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
   await Promise.allSettled([one, other]);
@@ -107,10 +140,15 @@ function targetUnit(folder: string, file: string, flags: readonly string[]): Uni
   return { compiler: 'musl-gcc', folder, file, flags: [...TARGET_FLAGS, ...flags] };
 }
 
-async function buildCompiler(quickjs: string, objects: string): Promise<string> {
+/** QuickJS for this machine. */
+function hostUnits(quickjs: string): Unit[] {
   const flags = ['-O1', ...C_FLAGS];
+  return QUICKJS_FILES.map((file) => ({ compiler: 'gcc', folder: quickjs, file, flags }));
+}
+
+async function buildCompiler(quickjs: string, objects: string): Promise<string> {
   const units: Unit[] = [
-    ...QUICKJS_FILES.map((file) => ({ compiler: 'gcc', folder: quickjs, file, flags })),
+    ...hostUnits(quickjs),
     {
       compiler: 'gcc',
       folder: RUNTIME,

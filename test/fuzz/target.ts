@@ -4,6 +4,10 @@ import { SealrootError } from '../../src/formats/errors.ts';
 
 export interface Target {
   readonly name: string;
+  /** What has to be there before anything else. */
+  readonly prepare?: () => Promise<void>;
+  /** How many runs of another target one of this takes: it gets fewer. */
+  readonly runsEach?: number;
   readonly corpus: () => Uint8Array[];
   /**
    * Whether the input was accepted. `run` counts from 0, `seed` is the place in the corpus of what the input was made

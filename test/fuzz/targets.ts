@@ -33,6 +33,7 @@ import { formatDump } from '../formats/format-dump.ts';
 import { FIXTURE_DUMP, fixtureImage } from '../formats/image-fixture.ts';
 import { rewriteImage } from '../formats/rewrite-image.ts';
 import { randomDump } from '../oracles/random-dump.ts';
+import { RUNTIME_BYTES, RUNTIME_OBJECTS } from './runtime-targets.ts';
 import { accepts, requireLaw, type Target } from './target.ts';
 import { VERDICT } from './verdict-target.ts';
 
@@ -217,4 +218,15 @@ const KEYS: Target = {
   },
 };
 
-export const TARGETS: readonly Target[] = [EROFS, DUMP, GVARIANT, KEYFILE, POLICY, CMDLINE, KEYS, VERDICT];
+export const TARGETS: readonly Target[] = [
+  EROFS,
+  DUMP,
+  GVARIANT,
+  KEYFILE,
+  POLICY,
+  CMDLINE,
+  KEYS,
+  VERDICT,
+  RUNTIME_BYTES,
+  RUNTIME_OBJECTS,
+];

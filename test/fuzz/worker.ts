@@ -112,5 +112,6 @@ function fail(target: Target, bytes: Uint8Array, where: string, fault: unknown):
 const [name = '', runs = '0', seed = '0'] = process.argv.slice(2);
 const target = TARGETS.find((one) => one.name === name);
 if (target === undefined) throw new Error(`there is no target ${name}`);
+await target.prepare?.();
 process.exitCode = fuzz(target, Number(runs), Number(seed)) === 'done' ? 0 : 1;
 process.disconnect?.();

@@ -8,7 +8,6 @@ import { parseQuestion } from './arguments.ts';
 import { choose, planOf, readCommandLine, withImage } from './choose.ts';
 import { Phases } from './phases.ts';
 import { answer, warn } from './report.ts';
-import * as sys from './sys.ts';
 import { loadPolicy, loadTrust } from './trust.ts';
 
 /** `words` are the program's arguments without its name. */
@@ -23,7 +22,6 @@ export function answerQuestion(words: readonly ByteString[]): void {
 function planBoot(path: ByteString): void {
   const plan = choose(path, new Phases(), (chosen) => {
     return withImage(chosen, (image) => {
-      if (image !== undefined) sys.close(image.fd);
       return plannedBoot({ ...chosen.decision, rebuiltFor: image?.rebuiltFor }, planOf(chosen, image));
     });
   });

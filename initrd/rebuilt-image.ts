@@ -7,11 +7,11 @@
  */
 
 import { ascii, type ByteString, hex, toByteString } from '../src/formats/encoding.ts';
-import { refused, type SealrootError } from '../src/formats/errors.ts';
+import { refused, SealrootError } from '../src/formats/errors.ts';
 import { IMAGE_CODES, measure } from '../src/formats/opened-file.ts';
 import type { ObjectSource, OstreeFile } from '../src/formats/ostree-tree.ts';
 import { MAX_METADATA_BYTES } from '../src/formats/ostree-tree-objects.ts';
-import { REBUILT_IMAGE, rebuiltImage } from '../src/formats/rebuilt-image.ts';
+import { insteadOfDamaged, REBUILT_IMAGE, rebuiltImage } from '../src/formats/rebuilt-image.ts';
 import { NO_XATTRS, ownedNode, S_IFLNK, S_IFREG } from '../src/formats/tree.ts';
 import type { Verdict } from '../src/formats/verdict.ts';
 import type { PhysicalRoot } from './deployment.ts';
@@ -30,12 +30,33 @@ const CODES = IMAGE_CODES;
 
 /** What is wrong with the image on the disk is `damage`; it is thrown, with the reason, when there is no other. */
 export function rebuildImage(root: PhysicalRoot, verdict: Verdict, damage: SealrootError): OpenImage {
+  return insteadOfDamaged(damage, () => {
+    return { fd: builtOnce(root, verdict), name: REBUILT_IMAGE, rebuiltFor: damage };
+  });
+}
+
+/**
+ * The images that were built, by commit, or why there is none. Of one commit there can be any number of deployments, and
+ * where a refused one is followed by the next, each would take its seconds to come to the same.
+ */
+const built = new Map<string, sys.Descriptor | SealrootError>();
+
+function builtOnce(root: PhysicalRoot, verdict: Verdict): sys.Descriptor {
+  const image = built.get(verdict.checksum) ?? build(root, verdict);
+  built.set(verdict.checksum, image);
+  if (image instanceof SealrootError) throw image;
+  return image;
+}
+
+function build(root: PhysicalRoot, verdict: Verdict): sys.Descriptor | SealrootError {
   sys.limitMemory(MEMORY_LIMIT);
   shareShapes();
-  const from = { objects: () => objectsOf(root), hasher: sys.hasher };
-  return rebuiltImage(verdict, damage, from, (image) => {
-    return { fd: inMemory(image), name: REBUILT_IMAGE, rebuiltFor: damage };
-  });
+  try {
+    return inMemory(rebuiltImage(verdict, { objects: () => objectsOf(root), hasher: sys.hasher }));
+  } catch (error) {
+    if (!(error instanceof SealrootError)) throw error;
+    return error;
+  }
 }
 
 /** Of what there is one or more of for every file. */

@@ -20,7 +20,7 @@ import type { Json } from '../formats/json.ts';
 import { type MountFacts, planMounts, type TrustFiles } from '../formats/mount-plan.ts';
 import type { ObjectSource } from '../formats/ostree-tree.ts';
 import { type Policy, parsePolicy, rebuildsFor } from '../formats/policy.ts';
-import { rebuiltImage } from '../formats/rebuilt-image.ts';
+import { insteadOfDamaged, rebuiltImage } from '../formats/rebuilt-image.ts';
 import type { Verdict } from '../formats/verdict.ts';
 import { DEPLOYMENT_IMAGE } from './image-mismatch.ts';
 import { judgeBeside } from './seal-deployment.ts';
@@ -95,7 +95,8 @@ function damageOfImage(
   } catch (error) {
     if (!rebuildsFor(policy, error)) throw error;
     const from = { objects: () => measuredObjects(store), hasher: nodeHasher };
-    return rebuiltImage(verdict, error, from, () => error);
+    insteadOfDamaged(error, () => rebuiltImage(verdict, from));
+    return error;
   }
 }
 

@@ -14,23 +14,21 @@ import type { Verdict } from './verdict.ts';
 
 export const REBUILT_IMAGE = 'the image built from the objects';
 
-/**
- * What `use` makes of the image. What is wrong with the one on the disk is `damage`; it is thrown, with the reason, when
- * there is no other.
- */
-export function rebuiltImage<T>(
+/** Throws why there is none: an object that is missing or not usable, or another digest than the signed one. */
+export function rebuiltImage(
   verdict: Verdict,
-  damage: SealrootError,
   { objects, hasher }: { objects: () => ObjectSource; hasher: Hasher },
-  use: (image: Uint8Array) => T,
-): T {
+): Uint8Array {
+  const image = writeImage(treeFromCommit(verdict.commit, objects()));
+  const digest = verityDigest(image, hasher);
+  if (equalBytes(digest, verdict.digest)) return image;
+  throw refused('image-digest-mismatch', `the digest of ${REBUILT_IMAGE} is ${hex(digest)}`);
+}
+
+/** What is wrong with the image on the disk is `damage`; it is thrown, with the reason, when `rebuild` has no other. */
+export function insteadOfDamaged<T>(damage: SealrootError, rebuild: () => T): T {
   try {
-    const image = writeImage(treeFromCommit(verdict.commit, objects()));
-    const digest = verityDigest(image, hasher);
-    if (!equalBytes(digest, verdict.digest)) {
-      throw refused('image-digest-mismatch', `the digest of ${REBUILT_IMAGE} is ${hex(digest)}`);
-    }
-    return use(image);
+    return rebuild();
   } catch (error) {
     if (!(error instanceof SealrootError)) throw error;
     const { kind, code, message, hint } = damage;

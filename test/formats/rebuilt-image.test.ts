@@ -4,7 +4,7 @@ import { nodeHasher as hasher } from '../../src/adapters/hasher.ts';
 import { openObjectStore } from '../../src/adapters/object-store.ts';
 import { refused } from '../../src/formats/errors.ts';
 import { parsePublicKeys } from '../../src/formats/keys.ts';
-import { rebuiltImage } from '../../src/formats/rebuilt-image.ts';
+import { insteadOfDamaged, rebuiltImage } from '../../src/formats/rebuilt-image.ts';
 import { decide, type VerdictInput } from '../../src/formats/verdict.ts';
 import { UNTAMPERED, vector } from './mutation-inputs.ts';
 
@@ -16,19 +16,30 @@ const from = { objects: () => store, hasher };
 
 describe('rebuiltImage()', () => {
   it('makes the image that the commit names', () => {
-    const image = rebuiltImage(verdict, damage, from, (made) => made);
-    expect(Buffer.compare(image, vector('one.cfs'))).toBe(0);
+    expect(Buffer.compare(rebuiltImage(verdict, from), vector('one.cfs'))).toBe(0);
   });
 
-  it('keeps the refusal of the damage when the objects make another', () => {
+  it('refuses another', () => {
     const other = { ...verdict, digest: new Uint8Array(32) };
-    expect(() => rebuiltImage(other, damage, from, () => 'used')).toThrow(
+    expect(() => rebuiltImage(other, from)).toThrow(
+      expect.objectContaining({
+        code: 'image-digest-mismatch',
+        message: expect.stringMatching(/^the digest of the image built from the objects is e2b8/),
+      }),
+    );
+  });
+});
+
+describe('insteadOfDamaged()', () => {
+  it('keeps the refusal of the damage, with the reason why there is no other image', () => {
+    const fails = () => {
+      throw refused('object-missing', 'cannot open object');
+    };
+    expect(() => insteadOfDamaged(damage, fails)).toThrow(
       expect.objectContaining({
         kind: 'refused',
         code: 'image-unsafe',
-        message: expect.stringMatching(
-          /^cannot use it, and building it again failed: the digest of the image built from the objects is e2b8/,
-        ),
+        message: 'cannot use it, and building it again failed: cannot open object',
         hint: 'a remedy',
       }),
     );
@@ -39,7 +50,6 @@ describe('rebuiltImage()', () => {
     const fails = () => {
       throw fault;
     };
-    expect(() => rebuiltImage(verdict, damage, { objects: fails, hasher }, () => 'used')).toThrow(fault);
-    expect(() => rebuiltImage(verdict, damage, from, fails)).toThrow(fault);
+    expect(() => insteadOfDamaged(damage, fails)).toThrow(fault);
   });
 });

@@ -1,8 +1,10 @@
 /** rebuild-image=yes on a disk that does not give the image: the refusal stays, and says what was missing. */
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -177,6 +179,31 @@ async function requireRebuilt(files: number, xattrs?: TreeNode['xattrs']): Promi
 }
 
 describe('a rebuild', () => {
+  it('is tried once for all the deployments of a commit', async () => {
+    const conf = utf8(
+      '[composefs]\nenabled=signed\n[sealroot]\nrebuild-image=yes\non-failure=next-deployment\n',
+    );
+    const { inputs, objects } = folderOf(10_000);
+    rig = makeRig(binary, { ...UNTAMPERED, ...inputs, conf });
+    unlinkSync(join(rig.deployment, '.ostree.cfs'));
+    for (const [type, checksum, bytes] of objects) put(rig.object(type, checksum), bytes);
+    // Seen when all is read, since the digest is another then.
+    chmodSync(rig.object('file', 'ab'.repeat(32)), 0o600);
+    const refusals = async (): Promise<[count: number, seconds: number]> => {
+      const started = performance.now();
+      const { status, stderr } = await rig.run();
+      expect(status, stderr).toBe(1);
+      const found = stderr.match(/building it again failed: the digest of the image built/g) ?? [];
+      return [found.length, (performance.now() - started) / 1000];
+    };
+    const [one, seconds] = await refusals();
+    for (let serial = 1; serial < 32; serial++) mkdirSync(rig.deployment.replace(/0$/, `${serial}`));
+    const [all, secondsOfAll] = await refusals();
+    // One line says why the boot is refused in the end.
+    expect([one, all]).toEqual([2, 33]);
+    expect(secondsOfAll).toBeLessThan(4 * seconds);
+  });
+
   it('has more memory than other boots', async () => {
     await requireRebuilt(90_000);
   });

@@ -72,5 +72,23 @@ export default {
         /cannot boot ostree\/deploy\/\S+: kernel-mismatch: cannot open .*\/usr\/lib\/modules\/2\.6\./,
       );
     });
+    await context.step(
+      'two deployments of its commit, without images: each mounts the one that is built',
+      async () => {
+        refusal.disk.remove(refusal.imagePath);
+        refusal.disk.makeDirectory(base.deployment.replace(/0$/, '1'));
+        const files = await underOldKernel(context, base.prepareRoot);
+        const policy = `${SEALED_POLICY}[sealroot]\nrebuild-image=yes\n`;
+        const machine = await refusal.boot('old-kernel-rebuilt', {
+          commandLine: asking('latest'),
+          files: { ...files, policy },
+        });
+        requireRefused(machine, 'no-candidate');
+        for (const serial of [0, 1]) {
+          const line = `cannot boot ostree/deploy/\\S+\\.${serial}: kernel-mismatch: `;
+          assert.match(machine.console, new RegExp(line));
+        }
+      },
+    );
   },
 } satisfies VmCase;

@@ -22,6 +22,7 @@ import {
 import path from 'node:path';
 import { SealrootError } from '../formats/errors.ts';
 import { type AddedEntry, DigestTable } from './digest-table.ts';
+import type { KnownStamps } from './file-ring.ts';
 import { readDescriptor } from './files.ts';
 import { nodeHasher } from './hasher.ts';
 import { changedAt } from './inode-status.ts';
@@ -68,18 +69,15 @@ export class DigestCache {
     this.#used = new Uint8Array(this.#table.count);
   }
 
-  /** The stamp that an object's inode had when it was read; undefined for one of which nothing is known. */
-  stampOf(checksum: string): Uint8Array | undefined {
-    const index = this.#table.find(checksum);
-    return index === undefined ? undefined : this.#table.stampAt(index);
+  /** Those of the objects of which something is known. */
+  get stamps(): KnownStamps {
+    return this.#table.stamps;
   }
 
-  /** What is known of an object, whose inode has that stamp still. */
-  file(checksum: string): StoredFile {
-    const index = this.#table.find(checksum);
-    if (index === undefined) throw new Error(`nothing is known of object ${checksum}`);
-    this.#used[index] = 1;
-    return this.#table.fileAt(index);
+  /** What is known of an object, whose inode has the stamp of that entry still. */
+  file(entry: number): StoredFile {
+    this.#used[entry] = 1;
+    return this.#table.fileAt(entry);
   }
 
   /** Keeps what was read of an object, whose inode had that stamp before and afterwards. */

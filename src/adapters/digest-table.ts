@@ -5,8 +5,8 @@
 
 import { wholeNumber } from '../formats/bytes.ts';
 import { type ByteString, toByteString } from '../formats/encoding.ts';
+import type { KnownStamps } from './file-ring.ts';
 import { nodeHasher } from './hasher.ts';
-import { STAMP_BYTES } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
 
 const MAGIC = Buffer.from('sealroot digests\x02\0\0\0', 'latin1');
@@ -135,10 +135,14 @@ export class DigestTable {
     return index;
   }
 
-  /** See AddedEntry. */
-  stampAt(index: number): Uint8Array {
-    const at = this.#entry(index) + ENTRY.STAMP;
-    return this.#plain.subarray(at, at + STAMP_BYTES);
+  /** Of all entries. */
+  get stamps(): KnownStamps {
+    const { count } = this;
+    return {
+      entries: this.#plain.subarray(HEAD_BYTES, this.#entry(count)),
+      count,
+      entryBytes: ENTRY.BYTES,
+    };
   }
 
   fileAt(index: number): StoredFile {

@@ -15,11 +15,17 @@ import { HIGH_WORD, type Library, LOW_WORD, openLibrary, type Pointer } from './
 import { cString } from './syscalls.ts';
 import type { MerkleTree } from './verity.ts';
 
-/** Of the head, in words; then the metadata object that was read last, and the slots. */
+/** Of the head, in words; then the metadata object that was read last, what is announced, and the slots. */
 const HEAD = { PUBLISHED: 0, IDLE: 2 } as const;
 const METADATA_AT = 64;
 const METADATA_BYTES = 64 * 1024;
-const SLOTS_AT = METADATA_AT + METADATA_BYTES;
+/** Checksums in hex, then their jobs. */
+const ANNOUNCED_AT = METADATA_AT + METADATA_BYTES;
+const CHECKSUM_DIGITS = 64;
+/** So many objects can be announced by one call. */
+const MAX_ANNOUNCED = 256;
+const ANNOUNCED_JOBS_AT = ANNOUNCED_AT + MAX_ANNOUNCED * CHECKSUM_DIGITS;
+const SLOTS_AT = ANNOUNCED_JOBS_AT + 4 * MAX_ANNOUNCED;
 
 /** Of a slot, in bytes from its start. */
 const SLOT = {
@@ -31,14 +37,14 @@ const SLOT = {
   FLAGS: 24,
   /** Where root hash and blocks of the tree are, in units of TREE_UNIT. */
   TREE: 28,
+  /** In its place, of an object that is unchanged: which of the known stamps it has. */
+  ENTRY: 28,
   TREE_BYTES: 32,
   ATTRIBUTES_BYTES: 36,
   TARGET_BYTES: 38,
   DIGEST: 40,
   DIGEST_BYTES: 104,
-  STAMPING: 106,
   STAMP: 108,
-  NAME: 156,
   /** Attributes, then the target of a link; of a path the content, if it is short, and xattrs. */
   VARIABLE: 648,
   BYTES: 1024,
@@ -46,7 +52,6 @@ const SLOT = {
 
 const STATES = { PENDING: 0, DONE: 1 } as const;
 const FLAGS = { TARGET: 1, TREE: 2, STAMP: 4, UNCHANGED: 8, XATTRS: 16 } as const;
-const STAMPING = { NONE: 0, TAKE: 1, COMPARE: 2 } as const;
 const TREE_UNIT = 32;
 /** A root hash has the room of the longest one. */
 const TREE_HEAD_BYTES = 64;
@@ -82,7 +87,20 @@ export interface FileRingOptions {
   readonly keepTrees: boolean;
   /** Room for them, `treeBytes()` of each: a file for whose tree there is none is left to the caller. */
   readonly treeBytes: number;
+  /** Objects come with their stamps, and are not read when they have the stamp that is known. */
+  readonly known?: KnownStamps | undefined;
 }
+
+/** The stamps that objects had when they were read. See InodeStatus. */
+export interface KnownStamps {
+  /** In the order of the checksums; each begins with the 32 bytes of the checksum, and the stamp. */
+  readonly entries: Uint8Array;
+  readonly count: number;
+  readonly entryBytes: number;
+}
+
+/** Of what cannot be one. */
+export const NO_JOB = -1;
 
 /** As the inode says, of a regular file or a link. */
 export interface ReadFile {
@@ -98,7 +116,7 @@ export interface ReadFile {
   readonly target: ByteString | undefined;
   readonly digest: ByteString | undefined;
   readonly tree: MerkleTree | undefined;
-  /** Of an object for which it was asked, unless it has changed while it was read. */
+  /** Of an object, where stamps are known, unless it has changed while it was read. */
   readonly stamp: Uint8Array | undefined;
 }
 
@@ -110,15 +128,12 @@ export interface ReadPath {
   readonly xattrs: ByteString | undefined;
 }
 
-/**
- * Of the stamp of an object's inode (see InodeStatus): `take` it as well, or compare it with that one first, and read the
- * object only if it has another.
- */
-export type ObjectStamp = 'take' | Uint8Array;
-
 const PROTOTYPES = {
   open: 'void *reader_open(const void *folder, uint32_t source, uint32_t digests, int algorithm, int keep_trees)',
   memory: 'void *reader_memory(void *reader, uint32_t slots, uint64_t tree_bytes)',
+  expect: 'bool reader_expect(void *reader, const void *entries, uint32_t count, uint32_t entry_bytes)',
+  announce: 'void reader_announce(void *reader, uint32_t count)',
+  job: 'int32_t reader_job(void *reader)',
   start: 'void reader_start(void *reader, int threads)',
   wake: 'void reader_wake(void *reader)',
   finish: 'void reader_finish(void *reader, uint32_t job)',
@@ -130,10 +145,10 @@ type Reader = Library<keyof typeof PROTOTYPES>;
 
 export class FileRing {
   readonly slots: number;
-  /** What a job may have: a longer one cannot be published. */
-  readonly maxJobBytes: number;
-  /** Where it is written: a stamp, if it begins with one, has its own place just before the name. */
-  readonly #jobAt: number;
+  /** So many objects can be announced by one call. */
+  readonly atOnce: number;
+  /** What the job of a path may have, its stamp included: a longer one cannot be published. A NUL is behind it. */
+  readonly maxJobBytes = SLOT.VARIABLE - SLOT.STAMP - 1;
   readonly #reader: Reader;
   readonly #handle: Pointer;
   readonly #words: Int32Array;
@@ -156,16 +171,20 @@ export class FileRing {
     ) as Pointer;
     const memory = handle === null ? null : (reader.functions.memory(handle, slots, treeBytes) as Pointer);
     if (handle === null || memory === null) return undefined;
-    const ring = reader.view(memory, SLOTS_AT + slots * SLOT.BYTES + treeBytes);
-    const jobAt = source.startsWith('stamped') ? SLOT.STAMP : SLOT.NAME;
-    return new FileRing(reader, handle, slots, jobAt, ring);
+    const { known } = options;
+    if (known && !reader.functions.expect(handle, known.entries, known.count, known.entryBytes))
+      return undefined;
+    return new FileRing(
+      reader,
+      handle,
+      slots,
+      reader.view(memory, SLOTS_AT + slots * SLOT.BYTES + treeBytes),
+    );
   }
 
-  private constructor(reader: Reader, handle: Pointer, slots: number, jobAt: number, memory: ArrayBuffer) {
+  private constructor(reader: Reader, handle: Pointer, slots: number, memory: ArrayBuffer) {
     this.slots = slots;
-    this.#jobAt = jobAt;
-    // A NUL is behind it.
-    this.maxJobBytes = SLOT.VARIABLE - jobAt - 1;
+    this.atOnce = Math.min(slots, MAX_ANNOUNCED);
     this.#reader = reader;
     this.#handle = handle;
     this.#words = new Int32Array(memory, 0, (SLOTS_AT + slots * SLOT.BYTES) / 4);
@@ -183,14 +202,47 @@ export class FileRing {
     this.#reader.functions.start(this.#handle, threads);
   }
 
-  /** Returns the job's number. Its slot must be free: at most `slots` jobs are published and not yet taken by `result`. */
-  publish(name: ByteString, stamp?: ObjectStamp): number {
+  /**
+   * Publishes those of at most `atOnce` objects that were not published before, and adds the jobs of all to `jobs`: one for
+   * each checksum, NO_JOB for what is none. As many slots must be free. In one call: a call, a look into a map and a word to
+   * the threads for each object would take as long as reading it.
+   */
+  announce(checksums: readonly ByteString[], jobs: number[]): void {
+    const { length } = checksums;
+    if (!this.#put(checksums)) {
+      for (let i = 0; i < length; i++) jobs.push(NO_JOB);
+      return;
+    }
+    this.#reader.functions.announce(this.#handle, length);
+    for (let i = 0; i < length; i++) jobs.push(this.#words[ANNOUNCED_JOBS_AT / 4 + i] as number);
+  }
+
+  /** Of an object that was announced; NO_JOB for another. */
+  jobOf(checksum: ByteString): number {
+    return this.#put([checksum]) ? (this.#reader.functions.job(this.#handle) as number) : NO_JOB;
+  }
+
+  /** How many jobs there are. */
+  get published(): number {
+    return Atomics.load(this.#words, HEAD.PUBLISHED);
+  }
+
+  /** Puts them where the library looks for them; false when one of them has another length. */
+  #put(checksums: readonly ByteString[]): boolean {
+    for (const { length } of checksums) if (length !== CHECKSUM_DIGITS) return false;
+    putBytes(this.#bytes, ANNOUNCED_AT, checksums.join('') as ByteString);
+    return true;
+  }
+
+  /**
+   * Publishes a path behind its stamp and returns the job's number. Its slot must be free: at most `slots` jobs are
+   * published and not yet taken by `path`.
+   */
+  publish(job: ByteString): number {
     const slot = this.#slot(this.#published);
-    const at = slot + this.#jobAt;
-    putBytes(this.#bytes, at, name);
-    this.#bytes[at + name.length] = 0;
-    this.#shorts[(slot + SLOT.STAMPING) / 2] = stampingOf(stamp);
-    if (stamp instanceof Uint8Array) this.#bytes.set(stamp, slot + SLOT.STAMP);
+    const at = slot + SLOT.STAMP;
+    putBytes(this.#bytes, at, job);
+    this.#bytes[at + job.length] = 0;
     return this.#publishSlot(slot);
   }
 
@@ -198,7 +250,7 @@ export class FileRing {
   publishWords(from: Int32Array, at: number, bytes: number): number {
     const words = this.#words;
     const slot = this.#slot(this.#published);
-    const start = (slot + this.#jobAt) / 4;
+    const start = (slot + SLOT.STAMP) / 4;
     // With the NUL.
     const count = bytes / 4 + 1;
     // A call that copies takes longer to check what it is given.
@@ -226,14 +278,14 @@ export class FileRing {
   }
 
   /**
-   * Of a job that is finished: `unchanged` for an object that has the stamp it was expected to have, undefined when the job
-   * has failed. The slot is free afterwards.
+   * Of a job that is finished: for an object that has the stamp that is known the number of its entry, undefined when the
+   * job has failed. The slot is free afterwards.
    */
-  result(job: number): ReadFile | 'unchanged' | undefined {
+  result(job: number): ReadFile | number | undefined {
     const slot = this.#slot(job);
     if (Atomics.load(this.#words, slot / 4) !== STATES.DONE) return undefined;
     const flags = this.#word(slot + SLOT.FLAGS);
-    if (flags & FLAGS.UNCHANGED) return 'unchanged';
+    if (flags & FLAGS.UNCHANGED) return this.#word(slot + SLOT.ENTRY);
     const attributesBytes = this.#short(slot + SLOT.ATTRIBUTES_BYTES);
     const digestBytes = this.#short(slot + SLOT.DIGEST_BYTES);
     const target = slot + SLOT.VARIABLE + attributesBytes;
@@ -310,9 +362,4 @@ export class FileRing {
   #short(at: number): number {
     return this.#shorts[at / 2] as number;
   }
-}
-
-function stampingOf(stamp: ObjectStamp | undefined): number {
-  if (stamp === undefined) return STAMPING.NONE;
-  return stamp === 'take' ? STAMPING.TAKE : STAMPING.COMPARE;
 }

@@ -50,7 +50,7 @@ function observed(store: ObjectStore, { onProgress, onFile }: BuildOptions): Obj
   return {
     dirTree: (checksum) => store.dirTree(checksum),
     dirMeta: (checksum) => store.dirMeta(checksum),
-    announce: (checksum) => store.announce(checksum),
+    announce: (checksums) => store.announce(checksums),
     file: (checksum, job) => {
       const file = store.file(checksum, job);
       onFile?.(checksum, file);

@@ -52,7 +52,7 @@ export interface ObjectStore extends ObjectSource {
   /** Detached metadata; undefined when there is none. */
   commitMeta(checksum: string): Uint8Array | undefined;
   file(checksum: string, job?: number): StoredFile;
-  announce(checksum: string): number | undefined;
+  announce(checksums: readonly string[]): readonly number[];
   /** How many different files were announced since the last release. */
   readonly announced: number;
   /** Ends the threads that read announced files; what they have read is forgotten. */
@@ -198,11 +198,9 @@ class Store implements ObjectStore {
     }
   }
 
-  announce(checksum: string): number | undefined {
-    const { cache } = this.#options;
-    const stamp = cache && (cache.stampOf(checksum) ?? 'take');
+  announce(checksums: readonly string[]): readonly number[] {
     this.#readAhead ??= this.#startReadAhead();
-    return this.#readAhead.announce(checksum as ByteString, stamp);
+    return this.#readAhead.announce(checksums as readonly ByteString[]);
   }
 
   get announced(): number {
@@ -221,9 +219,10 @@ class Store implements ObjectStore {
       keepTrees,
       treeBytes,
       threads: this.#options.threads ?? spareThreads(),
+      known: this.#options.cache?.stamps,
       ...(this.#options.library && { library: this.#options.library }),
       finished: (checksum, file) => this.#finished(checksum, file),
-      unchanged: (checksum) => (this.#options.cache as DigestCache).file(checksum),
+      unchanged: (entry) => (this.#options.cache as DigestCache).file(entry),
       read: (checksum) => this.#read(checksum),
     });
   }

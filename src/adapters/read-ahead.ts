@@ -6,7 +6,7 @@
 
 import { availableParallelism } from 'node:os';
 import type { ByteString } from '../formats/encoding.ts';
-import { FileRing, type FileRingOptions, type ObjectStamp, type ReadFile } from './file-ring.ts';
+import { FileRing, type FileRingOptions, NO_JOB, type ReadFile } from './file-ring.ts';
 
 /** As many threads as there are cores, or as are asked for, besides the one that runs this. */
 export function spareThreads(wanted = availableParallelism()): number {
@@ -17,8 +17,8 @@ export interface ReadAheadOptions<File> extends FileRingOptions {
   readonly threads: number;
   /** What was read, as the caller wants it. */
   finished(name: ByteString, file: ReadFile): File;
-  /** Of a file that was announced with the stamp that it still has. */
-  unchanged?(name: ByteString): File;
+  /** Of a file that has the stamp that is known, of which this is the entry. */
+  unchanged?(entry: number): File;
   /** Reads a file that was not announced, or could not be read; throws when something is wrong. */
   read(name: ByteString): File;
   /** Where the library of the threads is, if not beside the program. */
@@ -29,8 +29,8 @@ export class ReadAhead<File> {
   readonly #options: ReadAheadOptions<File>;
   /** None where there is no library, and after `close`. */
   #ring: FileRing | undefined;
-  /** Of what was announced its job; undefined for what no job can be. */
-  readonly #jobs = new Map<ByteString, number | undefined>();
+  /** What was announced, where there is no ring. */
+  readonly #announced = new Set<ByteString>();
   /** Of jobs before `#first` what was read: undefined if it could not be. */
   readonly #files: (File | undefined)[] = [];
   /** Of jobs from `#first` on, by slot. */
@@ -46,30 +46,44 @@ export class ReadAhead<File> {
 
   /** How many different files were announced. */
   get announced(): number {
-    return this.#jobs.size;
+    return this.#ring?.published ?? this.#announced.size;
   }
 
-  /** Returns the number of the file's job, which `file` takes instead of looking for the name; undefined for none. */
-  announce(name: ByteString, stamp?: ObjectStamp): number | undefined {
+  /** Returns the numbers of the files' jobs, which `file` takes instead of looking for the name; NO_JOB for none. */
+  announce(names: readonly ByteString[]): readonly number[] {
     const ring = this.#ring;
-    const known = this.#jobs.get(name);
-    if (known !== undefined) return known;
-    if (ring === undefined || name.length > ring.maxJobBytes) {
-      this.#jobs.set(name, undefined);
-      return undefined;
+    const jobs: number[] = [];
+    if (ring === undefined) {
+      for (const name of names) {
+        this.#announced.add(name);
+        jobs.push(NO_JOB);
+      }
+      return jobs;
     }
     if (this.#end === 0) ring.start(this.#options.threads);
-    if (this.#end - this.#first === ring.slots) this.#emptySlot(ring);
-    const job = ring.publish(name, stamp);
-    this.#names[job % ring.slots] = name;
-    this.#jobs.set(name, job);
-    this.#end = job + 1;
-    return job;
+    const { atOnce } = ring;
+    for (let from = 0; from < names.length; from += atOnce) {
+      const some = names.length <= atOnce ? names : names.slice(from, from + atOnce);
+      while (this.#end - this.#first > ring.slots - some.length) this.#emptySlot(ring);
+      ring.announce(some, jobs);
+      for (let i = 0; i < some.length; i++)
+        this.#place(jobs[from + i] as number, some[i] as ByteString, ring);
+    }
+    return jobs;
   }
 
-  file(name: ByteString, job = this.#jobs.get(name)): File {
-    if (job === undefined || this.#ring === undefined) return this.#options.read(name);
-    while (job >= this.#first) this.#emptySlot(this.#ring);
+  /** Notes the name of a job that is new. */
+  #place(job: number, name: ByteString, { slots }: FileRing): void {
+    if (job < this.#end) return;
+    this.#names[job % slots] = name;
+    this.#end = job + 1;
+  }
+
+  file(name: ByteString, given?: number): File {
+    const ring = this.#ring;
+    const job = given ?? ring?.jobOf(name) ?? NO_JOB;
+    if (job === NO_JOB || ring === undefined) return this.#options.read(name);
+    while (job >= this.#first) this.#emptySlot(ring);
     return this.#files[job] ?? this.#options.read(name);
   }
 
@@ -89,8 +103,10 @@ export class ReadAhead<File> {
     const job = this.#first++;
     ring.finish(job);
     const file = ring.result(job);
-    const name = this.#names[job % ring.slots] as ByteString;
     const { finished, unchanged } = this.#options;
-    this.#files[job] = file === 'unchanged' ? unchanged?.(name) : file && finished(name, file);
+    this.#files[job] =
+      typeof file === 'number'
+        ? unchanged?.(file)
+        : file && finished(this.#names[job % ring.slots] as ByteString, file);
   }
 }

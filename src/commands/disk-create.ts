@@ -229,7 +229,7 @@ async function deployUnsealed(
     }
     const { sizes, treeBytes } = content;
     const store = openObjectStore(sysroot.repoPath, { keepTrees: true, slots: sizes.size, treeBytes });
-    for (const object of sizes.keys()) store.announce(object);
+    store.announce([...sizes.keys()]);
     const deployment = sysroot.deploy({
       os: options.os,
       checksum,

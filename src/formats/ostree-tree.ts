@@ -37,20 +37,20 @@ export interface OstreeFile extends Ownership {
 export interface ObjectSource {
   dirTree(checksum: string): Uint8Array;
   dirMeta(checksum: string): Uint8Array;
-  /** `job` is what `announce` has returned. */
+  /** `job` is what `announce` has returned for it. */
   file(checksum: string, job?: number): OstreeFile;
   /**
-   * Told of each file as early as possible: `file` will be called for it. A number, of which there is one for each
-   * checksum, saves looking up the checksum again; undefined when there is none.
+   * Told of the files of each directory as early as possible: `file` will be called for them. The numbers, of which there
+   * is one for each checksum, save looking up the checksums again; a negative one is none.
    */
-  announce?(checksum: string): number | undefined;
+  announce?(checksums: readonly string[]): readonly number[];
 }
 
 /** What a deployment's root must have to be mounted on. */
 const MOUNT_POINTS = ['usr', 'etc', 'boot', 'var', 'sysroot'].map(ascii);
 
 const NO_TARGET = ascii('');
-const NO_JOBS: readonly undefined[] = [];
+const NO_JOB = -1;
 
 /** A few small dirtrees that refer to each other can name more nodes than any memory holds. */
 const MAX_NODES = 4_000_000;
@@ -67,8 +67,8 @@ interface Pending {
 interface PendingFiles {
   readonly children: Map<ByteString, TreeNode>;
   readonly dirTree: DirTree;
-  /** Of each file what `announce` has returned; empty if there is none. */
-  readonly jobs: readonly (number | undefined)[];
+  /** What `announce` has returned. */
+  readonly jobs: readonly number[] | undefined;
   /** With a trailing slash. */
   readonly path: string;
 }
@@ -157,8 +157,7 @@ class TreeBuilder {
       throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
     if (checksums.length > 0) {
-      const source = this.#source;
-      const jobs = source.announce ? checksums.map((checksum) => source.announce?.(checksum)) : NO_JOBS;
+      const jobs = this.#source.announce?.(checksums);
       this.#pendingFiles.push({ children: node.children, dirTree, jobs, path });
     }
     directories.forEach((below, name) => {
@@ -181,17 +180,17 @@ class TreeBuilder {
     for (let i = 0; i < files.length; i++) {
       const name = files[i] as ByteString;
       const checksum = checksums[i] as string;
-      const job = jobs[i];
-      const known = job === undefined ? this.#files.get(checksum) : this.#announced[job];
+      const job = jobs === undefined ? NO_JOB : (jobs[i] as number);
+      const known = job < 0 ? this.#files.get(checksum) : this.#announced[job];
       children.set(name, fileNode(known ?? this.#file(checksum, job, path, name), checksum));
     }
   }
 
-  #file(checksum: string, job: number | undefined, path: string, name: ByteString): OstreeFile {
+  #file(checksum: string, job: number, path: string, name: ByteString): OstreeFile {
     try {
       const file = this.#source.file(checksum, job);
       if (!this.#fits(file)) this.isOrdinary = false;
-      if (job === undefined) this.#files.set(checksum, file);
+      if (job < 0) this.#files.set(checksum, file);
       else this.#announced[job] = file;
       return file;
     } catch (error) {

@@ -224,7 +224,7 @@ describe('ObjectStore with a cache', () => {
 
   function announced(cache: DigestCache, from = repo) {
     const store = openObjectStore(from, { cache, library });
-    store.announce(HELLO);
+    store.announce([HELLO]);
     try {
       return store.file(HELLO);
     } finally {

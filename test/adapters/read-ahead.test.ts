@@ -18,7 +18,7 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FileRing, type ObjectStamp } from '../../src/adapters/file-ring.ts';
+import { FileRing, type KnownStamps, NO_JOB } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { inodeStatus } from '../../src/adapters/inode-status.ts';
 import { ObjectFileReader, type RepoMode, type StoredFile } from '../../src/adapters/object-file.ts';
@@ -215,7 +215,18 @@ function rig({ mode = 'bare', threads = 1, withXattrs = true, instead, ...option
 
 /** Announces all, asks for all, and compares; returns what the ring did not read. */
 function compareAll({ ahead, reads, direct }: Rig): string[] {
-  for (const checksum of [...checksums, ...checksums]) ahead.announce(checksum);
+  // As directories name them: few or many at once, some again.
+  for (const [from, to] of [
+    [0, 1],
+    [1, 8],
+    [4, COUNT],
+    [0, COUNT],
+  ] as const) {
+    const jobs = ahead.announce(checksums.slice(from, to));
+    const isRead = jobs[0] !== NO_JOB;
+    expect(jobs).toEqual(checksums.slice(from, to).map((_, i) => (isRead ? from + i : NO_JOB)));
+    expect(ahead.announced).toBe(to);
+  }
   for (const checksum of checksums)
     expect(plain(ahead.file(checksum)), checksum).toEqual(plain(direct(checksum)));
   ahead.close();
@@ -235,7 +246,7 @@ describe('ReadAhead', () => {
     mkdirSync(path.dirname(file), { recursive: true });
     writeFileSync(file, '');
     truncateSync(file, size);
-    ahead.announce(checksum);
+    ahead.announce([checksum]);
     expect(ahead.file(checksum).size).toBe(size);
     expect(reads).toEqual([]);
     expect(inodeStatus(pathBytes(file), file).size).toBe(size);
@@ -262,7 +273,7 @@ describe('ReadAhead', () => {
     const file = objectPath('archive', BROKEN);
     mkdirSync(path.dirname(file), { recursive: true });
     writeFileSync(file, change(archived(content(8192), undefined, [])));
-    ahead.announce(BROKEN);
+    ahead.announce([BROKEN]);
     expect(() => ahead.file(BROKEN)).toThrow(SealrootError);
     expect(reads).toEqual([BROKEN]);
     ahead.close();
@@ -299,18 +310,18 @@ describe('ReadAhead', () => {
   it('answers in any order, for files that were not announced, and after it was closed', () => {
     const { ahead, reads, direct } = rig({ slots: 16 });
     const [first = MISSING, second = MISSING, third = MISSING, fourth = MISSING] = checksums.slice(3);
-    for (const checksum of [first, second, fourth]) ahead.announce(checksum);
+    ahead.announce([first, second, fourth]);
     for (const checksum of [third, second, first])
       expect(plain(ahead.file(checksum))).toEqual(plain(direct(checksum)));
     ahead.close();
-    ahead.announce(third);
+    ahead.announce([third]);
     expect(plain(ahead.file(fourth))).toEqual(plain(direct(fourth)));
     expect(reads).toEqual([third, fourth]);
   });
 
   it('throws what the caller throws, when the file is asked for and not before', () => {
     const { ahead, reads } = rig({ slots: 2 });
-    for (const checksum of [MISSING, ...checksums.slice(0, 8)]) ahead.announce(checksum);
+    ahead.announce([MISSING, ...checksums.slice(0, 8)]);
     expect(ahead.file(checksums[7] as ByteString).size).toBe(32 * 4096 + 1);
     expect(() => ahead.file(MISSING)).toThrow(`${MISSING} is missing`);
     expect(reads).toEqual([MISSING]);
@@ -327,7 +338,7 @@ describe('ReadAhead', () => {
     mkdirSync(path.dirname(file), { recursive: true });
     rmSync(file, { force: true });
     make(file);
-    ahead.announce(BROKEN);
+    ahead.announce([BROKEN]);
     expect(() => ahead.file(BROKEN)).toThrow(SealrootError);
     expect(reads).toEqual([BROKEN]);
     ahead.close();
@@ -340,7 +351,7 @@ describe('ReadAhead', () => {
     for (const name of names) {
       mkdirSync(path.dirname(objectPath('bare', name)), { recursive: true });
       writeFileSync(objectPath('bare', name).slice(0, 250), 'x');
-      ahead.announce(name);
+      expect(ahead.announce([name])).toEqual([NO_JOB]);
       try {
         ahead.file(name);
       } catch {
@@ -354,10 +365,11 @@ describe('ReadAhead', () => {
 
 describe('the stamp of an object', () => {
   /** Asks for one object of that mode with that stamp; what was said of it, and whether it was read. */
-  function ask(mode: RepoMode, checksum: ByteString, stamp: ObjectStamp, meanwhile = () => {}) {
+  function ask(mode: RepoMode, checksum: ByteString, stamp: Buffer | undefined, meanwhile = () => {}) {
     let said: Uint8Array | 'unchanged' | undefined;
     const { ahead, reads } = rig({
       mode,
+      known: known(stamp === undefined ? [] : [[checksum, stamp]]),
       finished: (_, { stamp: found }) => {
         said = found;
         return EMPTY;
@@ -367,12 +379,24 @@ describe('the stamp of an object', () => {
         return EMPTY;
       },
     });
-    ahead.announce(checksum, stamp);
+    ahead.announce([checksum]);
     meanwhile();
     ahead.file(checksum);
     ahead.close();
     expect(reads).toEqual([]);
     return said;
+  }
+
+  /** With other bytes behind each entry. */
+  function known(stamps: readonly (readonly [ByteString, Buffer])[]): KnownStamps {
+    const entries = stamps.map(([checksum, stamp]) =>
+      Buffer.concat([fromByteString(parsed(checksum)), stamp, Buffer.alloc(5, 1)]),
+    );
+    return { entries: Buffer.concat(entries), count: stamps.length, entryBytes: 85 };
+  }
+
+  function parsed(checksum: string): ByteString {
+    return Buffer.from(checksum, 'hex').toString('latin1') as ByteString;
   }
 
   function stampOf(file: string): Buffer {
@@ -385,7 +409,7 @@ describe('the stamp of an object', () => {
     // Files, and links.
     for (const checksum of checksums.slice(0, SIZES.length + 2)) {
       const stamp = stampOf(objectPath(mode, checksum));
-      expect(stamp.equals(ask(mode, checksum, 'take') as Uint8Array)).toBe(true);
+      expect(stamp.equals(ask(mode, checksum, undefined) as Uint8Array)).toBe(true);
       expect(ask(mode, checksum, stamp)).toBe('unchanged');
       for (let at = 0; at < stamp.length; at++) {
         const other = Buffer.from(stamp);
@@ -395,24 +419,57 @@ describe('the stamp of an object', () => {
     }
   });
 
-  it('is not compared unless it is asked for', () => {
+  it.each([1, 2, 7, 300])('is found among those of %i others, by all digits of the checksum', (others) => {
+    const [object = MISSING] = checksums;
+    const stamp = stampOf(objectPath('bare', object));
+    const other = Buffer.alloc(stamp.length);
+    // As near to it as there are: with each of its digits changed, and then any.
+    const near = Array.from({ length: 64 }, (_, at) => {
+      const digit = object[at] === 'f' ? '0' : 'f';
+      return ascii(object.slice(0, at) + digit + object.slice(at + 1));
+    });
+    const all = [...near, ...checksums.slice(1)].slice(0, others);
+    const unchanged: number[] = [];
+    const note = (entry: number) => {
+      unchanged.push(entry);
+      return EMPTY;
+    };
+    const stamps = [...all.map((checksum) => [checksum, other] as const), [object, stamp] as const];
+    stamps.sort(([a], [b]) => (a < b ? -1 : 1));
+    const { ahead } = rig({ known: known(stamps), unchanged: note, finished: () => EMPTY });
+    ahead.announce([object]);
+    ahead.file(object);
+    ahead.close();
+    expect(unchanged).toEqual([stamps.findIndex(([checksum]) => checksum === object)]);
+    const without = rig({
+      known: known(stamps.filter(([checksum]) => checksum !== object).map(([checksum]) => [checksum, stamp])),
+      unchanged: note,
+      finished: () => EMPTY,
+    });
+    without.ahead.announce([object]);
+    without.ahead.file(object);
+    without.ahead.close();
+    expect(unchanged).toHaveLength(1);
+  });
+
+  it('is not compared where none is known', () => {
     const [first, second] = [checksums[1] as ByteString, ascii('cc'.repeat(32))];
     const file = objectPath('bare', second);
     mkdirSync(path.dirname(file), { recursive: true });
     // Another name of one inode has one stamp, and one slot has both jobs.
     linkSync(objectPath('bare', first), file);
-    const unchanged: string[] = [];
-    const note = (checksum: string) => {
-      unchanged.push(checksum);
+    const unchanged: number[] = [];
+    const note = (entry: number) => {
+      unchanged.push(entry);
       return EMPTY;
     };
-    const { ahead } = rig({ slots: 1, unchanged: note });
-    ahead.announce(first, stampOf(file));
-    ahead.announce(second, 'take');
+    const { ahead } = rig({ slots: 1, known: known([[first, stampOf(file)]]), unchanged: note });
+    ahead.announce([first]);
+    ahead.announce([second]);
     ahead.file(second);
     ahead.close();
     rmSync(file);
-    expect(unchanged).toEqual([first]);
+    expect(unchanged).toEqual([0]);
   });
 
   it('is none for an object that changes while it is read', () => {
@@ -430,7 +487,7 @@ describe('the stamp of an object', () => {
           return false; // the one of the folder itself
         }
       });
-    const said = ask('bare', checksum, 'take', () => {
+    const said = ask('bare', checksum, undefined, () => {
       while (!isOpen());
       utimesSync(file, 1, 1);
     });
@@ -502,7 +559,7 @@ describe('the trees that a ring keeps', () => {
     const { rootHash, levels } = buildVerityTree(content(size), nodeHasher);
     const { ahead } = rig({ treeBytes: ALL_TREES });
     const checksum = checksums[i] as ByteString;
-    ahead.announce(checksum);
+    ahead.announce([checksum]);
     const { tree } = ahead.file(checksum);
     ahead.close();
     expect(Buffer.compare(tree?.rootHash ?? Buffer.of(), rootHash)).toBe(0);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "object-tables.h"
 #include "sha256-lanes.h"
 #include "stamp.h"
 #include "xattrs.h"
@@ -49,11 +50,14 @@ enum { NO_DIGESTS, COMPUTE, MEASURE_FIRST };
 #define MAX_LEVELS 8
 /* "xx/62 digits.dirtree" */
 #define OBJECT_PATH_BYTES 80
-#define CHECKSUM_BYTES 32
 /* A file of a directory that is no longer than that is itself what is asked for. */
 #define MAX_INLINE_BYTES 64
 /* Of a metadata object that is read here. */
 #define METADATA_BYTES (64 * 1024)
+/* Objects that one call announces. */
+#define MAX_ANNOUNCED 256
+/* To wake a thread takes as long as to announce that many, and it has done them before the next ones are there. */
+#define JOBS_PER_WAKE 64
 
 struct head {
     _Atomic uint32_t published, taken, idle, trees_end;
@@ -65,8 +69,13 @@ struct slot {
     uint32_t mode, uid, gid;
     uint64_t size;
     uint32_t flags;
-    /* In units of TREE_UNIT from the start of the trees; root hash, then blocks. */
-    uint32_t tree, tree_bytes;
+    union {
+        /* In units of TREE_UNIT from the start of the trees; root hash, then blocks. */
+        uint32_t tree;
+        /* Of an object that is not read: the number of the entry that its stamp comes from. */
+        uint32_t entry;
+    };
+    uint32_t tree_bytes;
     uint16_t attributes_bytes, target_bytes;
     uint8_t digest[MAX_DIGEST];
     uint16_t digest_bytes, stamping;
@@ -78,7 +87,14 @@ struct slot {
     uint8_t variable[376];
 };
 
+/* What is announced by one call: the checksums in hex, and the jobs that they have then. */
+struct announced {
+    char checksums[MAX_ANNOUNCED][CHECKSUM_DIGITS];
+    int32_t jobs[MAX_ANNOUNCED];
+};
+
 _Static_assert(sizeof(struct head) == 64, "as in file-ring.ts");
+_Static_assert(sizeof(struct announced) == 17408, "as in file-ring.ts");
 _Static_assert(sizeof(struct slot) == 1024, "as in file-ring.ts");
 
 struct hash {
@@ -94,6 +110,7 @@ struct reader {
     struct head *head;
     struct slot *slots;
     uint8_t *metadata;
+    struct announced *announced;
     uint8_t *trees;
     uint64_t tree_bytes;
     uint32_t slot_count;
@@ -111,6 +128,11 @@ struct reader {
     pthread_cond_t work, done;
     bool closed;
     _Atomic bool awaited;
+    /* Of objects, for the calling thread only. */
+    struct job_table jobs;
+    bool takes_stamps;
+    struct stamp_table stamps;
+    uint32_t woken;
 };
 
 /* Of one thread. */
@@ -483,7 +505,7 @@ static bool read_path(struct worker *worker, struct slot *slot)
 /* Where an object is below the folder; false for a name that is no checksum, which could lead anywhere. */
 static bool object_path(char path[OBJECT_PATH_BYTES], const char *checksum, const char *extension)
 {
-    if (strspn(checksum, "0123456789abcdef") != 2 * CHECKSUM_BYTES || checksum[2 * CHECKSUM_BYTES] != '\0')
+    if (strspn(checksum, "0123456789abcdef") != CHECKSUM_DIGITS || checksum[CHECKSUM_DIGITS] != '\0')
         return false;
     return snprintf(path, OBJECT_PATH_BYTES, "%.2s/%s.%s", checksum, checksum + 2, extension) < OBJECT_PATH_BYTES;
 }
@@ -637,29 +659,33 @@ struct reader *reader_open(const char *prefix, uint32_t source, uint32_t digests
     reader->source = source;
     reader->digests = digests;
     reader->keep_trees = keep_trees != 0;
+    /* For the first job, too. */
+    reader->woken = -JOBS_PER_WAKE;
     reader->prefix = strdup(prefix);
     reader->folder = *prefix == '\0' ? AT_FDCWD : open(prefix, O_PATH | O_DIRECTORY | O_CLOEXEC);
     reader->workers[0] = new_worker(reader);
     pthread_mutex_init(&reader->lock, NULL);
     pthread_cond_init(&reader->work, NULL);
     pthread_cond_init(&reader->done, NULL);
-    bool ready = find_hash(&reader->hash, algorithm) && find_hash(&reader->sha256, FS_VERITY_HASH_ALG_SHA256) &&
-                 reader->prefix != NULL && reader->workers[0] != NULL &&
-                 (reader->folder >= 0 || reader->folder == AT_FDCWD);
+    bool ready = job_table_open(&reader->jobs) && find_hash(&reader->hash, algorithm) &&
+                 find_hash(&reader->sha256, FS_VERITY_HASH_ALG_SHA256) && reader->prefix != NULL &&
+                 reader->workers[0] != NULL && (reader->folder >= 0 || reader->folder == AT_FDCWD);
     return ready ? reader : NULL;
 }
 
 /* The memory of the ring, which is never given back: results are views of it. NULL when there is none. */
 void *reader_memory(struct reader *reader, uint32_t slot_count, uint64_t tree_bytes)
 {
-    size_t head_bytes = sizeof(struct head) + METADATA_BYTES + (size_t)slot_count * sizeof(struct slot);
+    size_t before_slots = sizeof(struct head) + METADATA_BYTES + sizeof(struct announced);
+    size_t head_bytes = before_slots + (size_t)slot_count * sizeof(struct slot);
     uint8_t *memory = mmap(NULL, head_bytes + tree_bytes, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
     reader->head = (struct head *)memory;
     reader->metadata = memory + sizeof(struct head);
-    reader->slots = (struct slot *)(reader->metadata + METADATA_BYTES);
+    reader->announced = (struct announced *)(reader->metadata + METADATA_BYTES);
+    reader->slots = (struct slot *)(memory + before_slots);
     reader->trees = memory + head_bytes;
     reader->tree_bytes = tree_bytes;
     reader->slot_count = slot_count;
@@ -678,12 +704,73 @@ void reader_start(struct reader *reader, int threads)
     }
 }
 
+/*
+ * From now on every object comes with its stamp, unless it has the one that it has in these entries, which are not looked
+ * at afterwards. False without memory.
+ */
+bool reader_expect(struct reader *reader, const uint8_t *entries, uint32_t count, uint32_t entry_bytes)
+{
+    reader->takes_stamps = true;
+    return stamp_table_open(&reader->stamps, entries, count, entry_bytes);
+}
+
+static void publish_object(struct reader *reader, uint32_t job, const char *digits, const uint8_t *checksum)
+{
+    struct slot *slot = &reader->slots[job % reader->slot_count];
+    int32_t entry = reader->takes_stamps ? stamp_table_find(&reader->stamps, checksum) : -1;
+    memcpy(slot->name, digits, CHECKSUM_DIGITS);
+    slot->name[CHECKSUM_DIGITS] = '\0';
+    slot->stamping = !reader->takes_stamps ? NO_STAMP : entry < 0 ? TAKE_STAMP : COMPARE_STAMP;
+    if (entry >= 0) {
+        slot->entry = entry;
+        memcpy(slot->stamp, reader->stamps.stamps[entry].stamp, STAMP_BYTES);
+    }
+    atomic_store(&slot->state, PENDING);
+    /* Nobody looks at the slot before. */
+    atomic_store(&reader->head->published, job + 1);
+}
+
+static int32_t announce(struct reader *reader, const char *digits)
+{
+    uint8_t checksum[CHECKSUM_BYTES];
+    if (!read_checksum(checksum, digits))
+        return NO_JOB;
+    uint32_t count = reader->jobs.count;
+    int32_t job = job_table_add(&reader->jobs, checksum);
+    if (reader->jobs.count > count)
+        publish_object(reader, job, digits, checksum);
+    return job;
+}
+
 /* For who has published jobs and sees a thread idle. */
 void reader_wake(struct reader *reader)
 {
     pthread_mutex_lock(&reader->lock);
     pthread_cond_broadcast(&reader->work);
     pthread_mutex_unlock(&reader->lock);
+}
+
+/*
+ * Publishes those of the objects whose checksums stand in the memory for them that were not published before, and puts the
+ * jobs of all beside them: NO_JOB for what is no checksum. As many slots have to be free.
+ */
+void reader_announce(struct reader *reader, uint32_t count)
+{
+    struct announced *announced = reader->announced;
+    for (uint32_t i = 0; i < count; i++)
+        announced->jobs[i] = announce(reader, announced->checksums[i]);
+    if (reader->jobs.count - reader->woken < JOBS_PER_WAKE)
+        return;
+    reader->woken = reader->jobs.count;
+    if (atomic_load(&reader->head->idle) > 0)
+        reader_wake(reader);
+}
+
+/* The job that an object has, of which the checksum stands there first; NO_JOB if it was not announced. */
+int32_t reader_job(struct reader *reader)
+{
+    uint8_t checksum[CHECKSUM_BYTES];
+    return read_checksum(checksum, reader->announced->checksums[0]) ? job_table_find(&reader->jobs, checksum) : NO_JOB;
 }
 
 /* Returns when the job is done, and does jobs meanwhile. */
@@ -722,6 +809,8 @@ void reader_close(struct reader *reader)
     }
     if (reader->folder >= 0)
         close(reader->folder);
+    job_table_close(&reader->jobs);
+    stamp_table_close(&reader->stamps);
     free(reader->prefix);
     free(reader);
 }

@@ -8,7 +8,7 @@
 
 #define STAMP_BYTES 48
 
-static void put_stamp(uint8_t stamp[STAMP_BYTES], const struct statx *status)
+static inline void put_stamp(uint8_t stamp[STAMP_BYTES], const struct statx *status)
 {
     memcpy(stamp, &status->stx_dev_major, 8);
     memcpy(stamp + 8, &status->stx_ino, 8);

@@ -8,7 +8,6 @@
  * wins, and what the other had found is found again.
  */
 
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -23,7 +22,7 @@ import path from 'node:path';
 import { SealrootError } from '../formats/errors.ts';
 import { type AddedEntry, DigestTable } from './digest-table.ts';
 import type { KnownStamps } from './file-ring.ts';
-import { readDescriptor } from './files.ts';
+import { readDescriptor, temporarySuffix } from './files.ts';
 import { nodeHasher } from './hasher.ts';
 import { changedAt } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
@@ -102,7 +101,7 @@ export class DigestCache {
 
 /** Not synced: what a power cut leaves half-written shows in its checksum. */
 function replaceFile(file: string, bytes: Uint8Array): void {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}`;
+  const temporary = `${file}.${temporarySuffix()}`;
   try {
     writeFileSync(temporary, bytes, { flag: 'wx', mode: 0o600 });
     renameSync(temporary, file);

@@ -3,7 +3,6 @@
  * that turns out to be a device, pipe or directory, and nothing reads more than the caller allows.
  */
 
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -104,7 +103,7 @@ export function writeAtomically(
   { exclusive = false }: WriteOptions = {},
 ): void {
   const folder = path.dirname(file);
-  const temporary = path.join(folder, `.${path.basename(file)}.${randomBytes(6).toString('hex')}`);
+  const temporary = path.join(folder, `.${path.basename(file)}.${temporarySuffix()}`);
   try {
     writeNew(temporary, bytes, mode);
     try {
@@ -121,6 +120,14 @@ export function writeAtomically(
     }
     throw fileError('write', file, error);
   }
+}
+
+/**
+ * For the name of a file that is created as a new one and nothing else, so that it need not be a secret: node:crypto takes
+ * longer to load than most of what is done here.
+ */
+export function temporarySuffix(): string {
+  return Math.random().toString(36).slice(2);
 }
 
 function writeNew(file: string, bytes: Uint8Array, mode: number): void {

@@ -15,9 +15,23 @@ let loaded:
   | { koffi: Koffi; libc: ReturnType<Koffi['load']>; errnoNames: ReadonlyMap<number, string> }
   | undefined;
 
+/**
+ * The addon itself, where it is the one of its package for this system. Koffi's own code finds the one for every system: to
+ * compile it takes four times as long as all else here.
+ */
+function requireKoffi(): Koffi {
+  const require = createRequire(import.meta.url);
+  const system = `linux-${process.arch}`;
+  try {
+    return require(`@koromix/koffi-${system}/${system.replace('-', '_')}/koffi.node`) as Koffi;
+  } catch {
+    return require('koffi') as Koffi;
+  }
+}
+
 function load(): NonNullable<typeof loaded> {
   if (loaded === undefined) {
-    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    const koffi = requireKoffi();
     const numbers = Object.entries(koffi.os.errno).map(([name, number]) => [number, name] as const);
     loaded = { koffi, libc: koffi.load('libc.so.6'), errnoNames: new Map(numbers) };
   }

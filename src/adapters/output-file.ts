@@ -21,6 +21,7 @@ import type { ByteString } from '../formats/encoding.ts';
 import { systemError } from '../formats/errors.ts';
 import { pathBuffer, reading, SourceError } from './directory-source.ts';
 import { errnoOf } from './error-text.ts';
+import { temporarySuffix } from './files.ts';
 
 /** Writes all of it; the file had not been touched before. Throws SourceError. */
 export type OutputFile = (bytes: Uint8Array) => void;
@@ -44,10 +45,7 @@ export function openOutput(path: ByteString): OutputFile {
       if (entry !== undefined && errnoOf(error) === 'EACCES') return openSpecial(path, target);
       throw error;
     }
-    // It is created as a new one and nothing else, so it need not be a secret: node:crypto takes longer to load than all
-    // of this.
-    const name = `.sealroot-${Math.random().toString(36).slice(2)}`;
-    const temporary = pathBuffer((folder + name) as ByteString);
+    const temporary = pathBuffer(`${folder}.sealroot-${temporarySuffix()}` as ByteString);
     return (bytes) => reading(path, () => replace(target, temporary, bytes, entry));
   });
 }

@@ -6,9 +6,10 @@
  */
 
 import { ByteReader } from './bytes.ts';
-import { type ByteString, hex, printable, toByteString } from './encoding.ts';
+import { type ByteString, hex, printable, toByteString, utf8String } from './encoding.ts';
 import { badInput } from './errors.ts';
 import { decode, decodeChecksums } from './gvariant.ts';
+import { offsetSize } from './gvariant-types.ts';
 import { checksum, swapped } from './ostree-objects.ts';
 import { isComponent, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
 
@@ -44,9 +45,87 @@ export interface ArchiveHeader extends Ownership {
 const NO_NAME = '' as ByteString;
 const NOT_A_NAME = 'is not a file name';
 const REPEATED = 'stands in it twice';
+const CHECKSUM_BYTES = 32;
+/** Offsets in one that is not larger have one byte each. */
+const MAX_USUAL_TUPLE = 255;
 
 /** Throws `gvariant-malformed`, `dirtree-malformed`; names are valid file names and unique. */
 export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
+  return usualDirTree(bytes) ?? anyDirTree(bytes, what);
+}
+
+/**
+ * A dirtree of thousands, as libostree writes them: names of less than 189 bytes in byte order, and none twice. Undefined for
+ * whatever is not so, even if it is valid. A decoder of all types makes several calls and arrays for each name: twice the time.
+ */
+function usualDirTree(bytes: Uint8Array): DirTree | undefined {
+  const files: ByteString[] = [];
+  const checksums: string[] = [];
+  const directories = new Map<ByteString, { tree: string; meta: string }>();
+  const end = bytes.length;
+  // (a(say)a(sayay)): where the first list ends, in as many bytes as an offset has.
+  const width = offsetSize(end, 0);
+  const bodyEnd = end - width;
+  const listEnd = bodyEnd < 0 ? -1 : offsetAt(bytes, bodyEnd, width);
+  if (listEnd < 0 || listEnd > bodyEnd || (width > 1 && offsetSize(bodyEnd, 1) !== width)) return undefined;
+  const isUsual =
+    readList(bytes, 0, listEnd, 1, (name, at) => {
+      files.push(name);
+      checksums.push(hex(bytes, at, at + CHECKSUM_BYTES));
+    }) &&
+    readList(bytes, listEnd, bodyEnd, 2, (name, at) => {
+      const meta = at + CHECKSUM_BYTES;
+      directories.set(name, { tree: hex(bytes, at, meta), meta: hex(bytes, meta, meta + CHECKSUM_BYTES) });
+    });
+  if (!isUsual) return undefined;
+  if (directories.size > 0) for (const name of files) if (directories.has(name)) return undefined;
+  return { files, checksums, directories };
+}
+
+/**
+ * An array of (say) or (sayay), which ends in a table of offsets, as each of the tuples does. Tells of each the name and where
+ * the `count` checksums begin, until one of them is unusual.
+ */
+function readList(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  count: 1 | 2,
+  add: (name: ByteString, checksumsAt: number) => void,
+): boolean {
+  if (start === end) return true;
+  const width = offsetSize(end - start, 0);
+  const body = offsetAt(bytes, end - width, width);
+  const table = start + body;
+  const length = (end - table) / width;
+  if (length < 1 || !Number.isInteger(length) || offsetSize(body, length) !== width) return false;
+  let last = NO_NAME;
+  let from = start;
+  for (let place = table; place < end; place += width) {
+    const to = start + offsetAt(bytes, place, width);
+    // Offsets of a tuple of this size are bytes. The last checksum needs none.
+    const checksumsEnd = to - count;
+    const checksumsAt = checksumsEnd - count * CHECKSUM_BYTES;
+    if (to - from > MAX_USUAL_TUPLE || to > table || checksumsAt <= from) return false;
+    if (bytes[to - 1] !== checksumsAt - from) return false;
+    if (count === 2 && bytes[to - 2] !== checksumsAt - from + CHECKSUM_BYTES) return false;
+    const name = bytes[checksumsAt - 1] === 0 ? utf8String(bytes, from, checksumsAt - 1) : undefined;
+    if (name === undefined || name <= last || !isValidName(name)) return false;
+    add(name, checksumsAt);
+    last = name;
+    from = to;
+  }
+  return from === table;
+}
+
+/** The caller guarantees that it stands inside. */
+function offsetAt(bytes: Uint8Array, at: number, size: number): number {
+  let offset = 0;
+  for (let i = size - 1; i >= 0; i--) offset = offset * 256 + (bytes[at + i] as number);
+  return offset;
+}
+
+function anyDirTree(bytes: Uint8Array, what: string): DirTree {
   const [fileList, directoryList] = decodeChecksums('(a(say)a(sayay))', bytes, what, UNLIMITED);
   const files: ByteString[] = [];
   const checksums: string[] = [];

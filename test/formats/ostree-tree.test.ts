@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ascii, type ByteString, parseHex } from '../../src/formats/encoding.ts';
 import { badInput, SealrootError } from '../../src/formats/errors.ts';
-import { encode, type ValueOf } from '../../src/formats/gvariant.ts';
+import { decodeChecksums, encode, type ValueOf } from '../../src/formats/gvariant.ts';
 import type { Commit } from '../../src/formats/ostree-objects.ts';
 import { type ObjectSource, type OstreeFile, treeFromCommit } from '../../src/formats/ostree-tree.ts';
 import {
@@ -10,7 +10,14 @@ import {
   parseDirTree,
   parseOstreeMeta,
 } from '../../src/formats/ostree-tree-objects.ts';
-import { S_IFDIR, S_IFLNK, S_IFREG, type TreeNode, validateTree } from '../../src/formats/tree.ts';
+import {
+  isValidName,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFREG,
+  type TreeNode,
+  validateTree,
+} from '../../src/formats/tree.ts';
 
 function failure(action: () => unknown): SealrootError {
   try {
@@ -274,6 +281,97 @@ describe('parseDirTree()', () => {
       ['e', { tree: sum(4), meta: sum(5) }],
       ['d', { tree: sum(6), meta: sum(7) }],
     ]);
+  });
+});
+
+describe('parseDirTree() beside the decoder of all types', () => {
+  /** By the decoder alone; undefined where one of them has to refuse it. */
+  function decoded(bytes: Uint8Array): unknown {
+    try {
+      const [files, directories] = decodeChecksums(
+        '(a(say)a(sayay))',
+        bytes,
+        'dirtree',
+        Number.POSITIVE_INFINITY,
+      );
+      const names = [...files, ...directories].map(([name]) => name);
+      const sums = [...files, ...directories].flatMap(([, ...rest]) => rest);
+      const isValid = names.every(isValidName) && new Set(names).size === names.length;
+      if (!isValid || !sums.every((sum) => typeof sum === 'string')) return undefined;
+      return { files, directories };
+    } catch {
+      return undefined;
+    }
+  }
+
+  function parsed(bytes: Uint8Array): unknown {
+    try {
+      const { files, checksums, directories } = parseDirTree(bytes);
+      return {
+        files: files.map((name, i) => [name, checksums[i]]),
+        directories: [...directories].map(([name, { tree, meta }]) => [name, tree, meta]),
+      };
+    } catch {
+      return undefined;
+    }
+  }
+
+  function named(names: readonly string[], [first, second] = [0, 0]): Uint8Array {
+    const sums = names.map((_, i) => sumBytes(1 + i));
+    return encode('(a(say)a(sayay))', [
+      names.slice(0, first).map((name, i) => [ascii(name), sums[i] as Uint8Array] as const),
+      names
+        .slice(first, first + second)
+        .map((name, i) => [ascii(name), sums[i] as Uint8Array, sums[0] as Uint8Array] as const),
+    ]);
+  }
+
+  it('makes the same of names of every length, and of lists around the sizes of offsets', () => {
+    const long = Array.from({ length: 255 }, (_, i) => 'x'.repeat(1 + i));
+    const many = Array.from({ length: 2000 }, (_, i) => `name-${10_000 + i}`);
+    for (const name of long) {
+      for (const counts of [
+        [1, 0],
+        [0, 1],
+      ] as const) {
+        const bytes = named([name], [...counts]);
+        expect(parsed(bytes)).toEqual(decoded(bytes));
+        expect(parsed(bytes)).toBeDefined();
+      }
+    }
+    for (const [first, second] of [
+      [0, 0],
+      [5, 0],
+      [0, 4],
+      [6, 3],
+      [200, 0],
+      [0, 100],
+      [1400, 3],
+      [3, 1400],
+    ] as const) {
+      const bytes = named(many, [first, second]);
+      expect(parsed(bytes)).toEqual(decoded(bytes));
+      expect(parsed(bytes)).toBeDefined();
+    }
+  });
+
+  it.each([
+    ['small', named(['a', 'b', 'c', 'd'], [2, 2])],
+    ['with offsets of two bytes', named(['a', 'bb', 'ccc', 'd', 'ee', 'f', 'g', 'h'], [5, 3])],
+  ])('takes and refuses the same when any byte is another: a tree that is %s', (_, bytes) => {
+    const different: string[] = [];
+    for (let at = 0; at < bytes.length; at++) {
+      for (let value = 0; value < 256; value++) {
+        const altered = Uint8Array.from(bytes);
+        altered[at] = value;
+        const same = JSON.stringify(parsed(altered)) === JSON.stringify(decoded(altered));
+        if (!same) different.push(`${at}: ${value}`);
+      }
+    }
+    expect(different).toEqual([]);
+    for (let end = 0; end < bytes.length; end++) {
+      expect(parsed(bytes.subarray(0, end)), String(end)).toEqual(decoded(bytes.subarray(0, end)));
+    }
   });
 });
 

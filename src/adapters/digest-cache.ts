@@ -23,9 +23,9 @@ import { SealrootError } from '../formats/errors.ts';
 import { type AddedEntry, DigestTable } from './digest-table.ts';
 import type { KnownStamps } from './file-ring.ts';
 import { readDescriptor, temporarySuffix } from './files.ts';
-import { nodeHasher } from './hasher.ts';
 import { changedAt } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
+import { sha256OfBytes } from './sha256.ts';
 
 /** Of the cache of one repository; some 150 bytes each. */
 const MAX_ENTRIES = 500_000;
@@ -42,7 +42,7 @@ export function digestCachePath(repo: string): string | undefined {
   const { XDG_CACHE_HOME: cache, HOME: home } = process.env;
   if (!cache?.startsWith('/') && !home?.startsWith('/')) return undefined;
   const folder = cache?.startsWith('/') ? cache : path.join(home as string, '.cache');
-  const name = Buffer.from(nodeHasher.sha256(Buffer.from(path.resolve(repo)))).toString('hex', 0, 8);
+  const name = Buffer.from(sha256OfBytes(Buffer.from(path.resolve(repo)))).toString('hex', 0, 8);
   return path.join(folder, 'sealroot', `digests-${name}`);
 }
 

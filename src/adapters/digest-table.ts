@@ -6,8 +6,8 @@
 import { wholeNumber } from '../formats/bytes.ts';
 import { type ByteString, toByteString } from '../formats/encoding.ts';
 import type { KnownStamps } from './file-ring.ts';
-import { nodeHasher } from './hasher.ts';
 import type { StoredFile } from './object-file.ts';
+import { sha256OfBytes } from './sha256.ts';
 
 const MAGIC = Buffer.from('sealroot digests\x02\0\0\0', 'latin1');
 /** The number of entries follows the magic. */
@@ -35,14 +35,7 @@ const ENTRY = {
 
 const FLAGS = { DIGEST: 1, TARGET: 2 } as const;
 const CHECKSUM_BYTES = 32;
-const CHECKSUM_WORDS = CHECKSUM_BYTES / 4;
 const DIGEST_BYTES = 32;
-/** Entries are found by the first two bytes of their checksums, which are as good as random. */
-const BUCKETS = 0x10000;
-
-function bucketOf(checksum: Uint8Array, at = 0): number {
-  return ((checksum[at] as number) << 8) | (checksum[at + 1] as number);
-}
 
 export interface AddedEntry {
   /** 64 hex digits. */
@@ -54,85 +47,56 @@ export interface AddedEntry {
 
 export class DigestTable {
   readonly count: number;
-  /** The highest number of a run that wrote an entry. */
-  readonly lastRun: number;
   readonly #bytes: Buffer;
   /** The same memory: what is a part of a Buffer is one, which takes longer to make. */
   readonly #plain: Uint8Array;
   readonly #view: DataView;
   readonly #partsAt: number;
-  /** Where the entries of each bucket begin, and at the end their number. */
-  readonly #buckets: Uint32Array;
   readonly #parts = new Map<number, ReadonlyMap<ByteString, Uint8Array>>();
-  /** For comparing: in the order of the processor's bytes. */
-  readonly #words: Uint32Array;
-  readonly #scratch = Buffer.alloc(CHECKSUM_BYTES);
-  readonly #scratchWords = new Uint32Array(this.#scratch.buffer, this.#scratch.byteOffset, CHECKSUM_WORDS);
 
   /** An empty one. */
   static readonly NONE = new DigestTable(Buffer.alloc(HEAD_BYTES), 0);
 
   static parse(content: Uint8Array): DigestTable {
-    const aligned = content.byteOffset % 4 === 0 ? content : content.slice();
-    const bytes = Buffer.from(aligned.buffer, aligned.byteOffset, aligned.length);
+    const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
     const end = bytes.length - TRAILER_BYTES;
     if (end < HEAD_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return DigestTable.NONE;
-    if (!bytes.subarray(end).equals(nodeHasher.sha256(bytes.subarray(0, end)))) return DigestTable.NONE;
-    return new DigestTable(bytes.subarray(0, end), bytes.readUInt32LE(MAGIC.length));
+    if (!bytes.subarray(end).equals(sha256OfBytes(bytes.subarray(0, end)))) return DigestTable.NONE;
+    const count = bytes.readUInt32LE(MAGIC.length);
+    if (HEAD_BYTES + count * ENTRY.BYTES > end) return DigestTable.NONE;
+    return new DigestTable(bytes.subarray(0, end), count);
   }
 
-  /** The bytes begin at a multiple of four. */
   private constructor(bytes: Buffer, count: number) {
     this.#bytes = bytes;
     this.#plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
     this.count = count;
     this.#partsAt = HEAD_BYTES + count * ENTRY.BYTES;
-    this.#buckets = new Uint32Array(count === 0 ? 0 : BUCKETS + 1);
-    let lastRun = 0;
-    for (let index = 0, at = HEAD_BYTES; index < count; index++, at += ENTRY.BYTES) {
-      this.#buckets[bucketOf(bytes, at) + 1] = index + 1;
-      lastRun = Math.max(lastRun, this.#view.getUint32(at + ENTRY.RUN, true));
-    }
-    // An empty bucket ends where the one before it does.
-    for (let bucket = 1; bucket < this.#buckets.length; bucket++) {
-      this.#buckets[bucket] = Math.max(this.#buckets[bucket] as number, this.#buckets[bucket - 1] as number);
-    }
-    this.lastRun = lastRun;
   }
 
   /** The entry of an object. */
-  find(checksum: string): number | undefined {
-    const scratch = this.#scratch;
-    scratch.write(checksum, 'hex');
-    const bucket = bucketOf(scratch);
-    const end = this.#buckets[bucket + 1] ?? 0;
-    for (let index = this.#buckets[bucket] as number; index < end; index++) {
-      if (this.#isScratch(index)) return index;
-    }
-    return undefined;
-  }
-
-  /** Word by word: to have Node.js compare them takes longer than all else of finding one. */
-  #isScratch(index: number): boolean {
-    const at = this.#entry(index) / 4;
-    for (let word = 0; word < CHECKSUM_WORDS; word++) {
-      if (this.#words[at + word] !== this.#scratchWords[word]) return false;
-    }
-    return true;
+  #find(checksum: Buffer): number | undefined {
+    const index = this.#before(checksum);
+    return index < this.count && this.#compare(checksum, index) === 0 ? index : undefined;
   }
 
   /** How many entries stand before the place of this checksum. */
   #before(checksum: Buffer): number {
-    const bucket = bucketOf(checksum);
-    const end = this.#buckets[bucket + 1] ?? 0;
-    let index = this.#buckets[bucket] ?? 0;
-    for (; index < end; index++) {
-      const at = this.#entry(index);
-      if (checksum.compare(this.#bytes, at, at + CHECKSUM_BYTES, 0, CHECKSUM_BYTES) < 0) break;
+    let from = 0;
+    let to = this.count;
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.#compare(checksum, middle) > 0) from = middle + 1;
+      else to = middle;
     }
-    return index;
+    return from;
+  }
+
+  /** Above 0 when the entry comes before what begins with this checksum. */
+  #compare(checksum: Buffer, index: number): number {
+    const at = this.#entry(index);
+    return checksum.compare(this.#bytes, at, at + CHECKSUM_BYTES, 0, CHECKSUM_BYTES);
   }
 
   /** Of all entries. */
@@ -147,21 +111,24 @@ export class DigestTable {
 
   fileAt(index: number): StoredFile {
     const at = this.#entry(index);
-    const word = (place: number) => this.#view.getUint32(place, true);
-    const flags = word(at + ENTRY.FLAGS);
-    const part = this.#partsAt + word(at + ENTRY.PART);
-    const partEnd = part + word(at + ENTRY.PART_BYTES);
+    const flags = this.#word(at + ENTRY.FLAGS);
+    const part = this.#partsAt + this.#word(at + ENTRY.PART);
+    const partEnd = part + this.#word(at + ENTRY.PART_BYTES);
     const digest = at + ENTRY.DIGEST;
     return {
-      mode: word(at + ENTRY.MODE),
-      uid: word(at + ENTRY.UID),
-      gid: word(at + ENTRY.GID),
-      size: wholeNumber(word(at + ENTRY.SIZE), word(at + ENTRY.SIZE + 4)),
+      mode: this.#word(at + ENTRY.MODE),
+      uid: this.#word(at + ENTRY.UID),
+      gid: this.#word(at + ENTRY.GID),
+      size: wholeNumber(this.#word(at + ENTRY.SIZE), this.#word(at + ENTRY.SIZE + 4)),
       xattrs: this.#xattrs(part),
       target: flags & FLAGS.TARGET ? this.#target(part, partEnd) : undefined,
       digest: flags & FLAGS.DIGEST ? toByteString(this.#plain, digest, digest + DIGEST_BYTES) : undefined,
       tree: undefined,
     };
+  }
+
+  #word(at: number): number {
+    return this.#view.getUint32(at, true);
   }
 
   #entry(index: number): number {
@@ -187,9 +154,9 @@ export class DigestTable {
    * that were asked for last; the used ones are of this run.
    */
   encode(added: readonly AddedEntry[], used: Uint8Array, max: number): Buffer {
-    const run = this.lastRun + 1;
+    const run = this.#lastRun() + 1;
     const fresh = added.slice(0, max).sort((a, b) => (a.checksum < b.checksum ? -1 : 1));
-    const kept = this.#kept(added, used, max - fresh.length);
+    const kept = this.#kept(added, used, run, max - fresh.length);
     const count = kept.length + fresh.length;
     const entries = Buffer.alloc(HEAD_BYTES + count * ENTRY.BYTES);
     MAGIC.copy(entries);
@@ -199,6 +166,8 @@ export class DigestTable {
     const view = new DataView(entries.buffer, entries.byteOffset, entries.length);
     let at = HEAD_BYTES;
     let next = 0;
+    // Most have the part of the one before.
+    let [lastPart, lastPlace] = [-1, 0];
     const moveUpTo = (end: number) => {
       while (next < kept.length && (kept[next] as number) < end) {
         const first = next++;
@@ -209,12 +178,13 @@ export class DigestTable {
         for (let i = first; i < next; i++, at += ENTRY.BYTES) {
           if (used[kept[i] as number]) view.setUint32(at + ENTRY.RUN, run, true);
           const part = view.getUint32(at + ENTRY.PART, true);
-          let place = moved.get(part);
-          if (place === undefined) {
-            place = parts.place(this.#part(part, view.getUint32(at + ENTRY.PART_BYTES, true)));
-            moved.set(part, place);
+          if (part !== lastPart) {
+            lastPlace =
+              moved.get(part) ?? parts.place(this.#part(part, view.getUint32(at + ENTRY.PART_BYTES, true)));
+            moved.set(part, lastPlace);
+            lastPart = part;
           }
-          view.setUint32(at + ENTRY.PART, place, true);
+          view.setUint32(at + ENTRY.PART, lastPlace, true);
         }
       }
     };
@@ -225,18 +195,30 @@ export class DigestTable {
       at += ENTRY.BYTES;
     }
     moveUpTo(this.count);
-    const body = Buffer.concat([entries, ...parts.all]);
-    return Buffer.concat([body, nodeHasher.sha256(body)]);
+    const out = Buffer.concat([entries, ...parts.all, Buffer.alloc(TRAILER_BYTES)]);
+    const end = out.length - TRAILER_BYTES;
+    out.set(sha256OfBytes(out.subarray(0, end)), end);
+    return out;
+  }
+
+  /** The highest number of a run that asked for an entry. */
+  #lastRun(): number {
+    let last = 0;
+    for (let index = 0; index < this.count; index++) last = Math.max(last, this.#runOf(index));
+    return last;
+  }
+
+  #runOf(index: number): number {
+    return this.#word(this.#entry(index) + ENTRY.RUN);
   }
 
   /** The entries of this table that stay, in order: none that is replaced, and of too many those that were used last. */
-  #kept(added: readonly AddedEntry[], used: Uint8Array, room: number): number[] {
-    const replaced = new Set(added.map(({ checksum }) => this.find(checksum)));
+  #kept(added: readonly AddedEntry[], used: Uint8Array, run: number, room: number): number[] {
+    const replaced = new Set(added.map(({ checksum }) => this.#find(Buffer.from(checksum, 'hex'))));
     const kept: number[] = [];
     for (let index = 0; index < this.count; index++) if (!replaced.has(index)) kept.push(index);
     if (kept.length <= room) return kept;
-    const lastRun = (index: number) =>
-      used[index] ? this.lastRun + 1 : this.#bytes.readUInt32LE(this.#entry(index) + ENTRY.RUN);
+    const lastRun = (index: number) => (used[index] ? run : this.#runOf(index));
     const byRun = kept.sort((a, b) => lastRun(b) - lastRun(a)).slice(0, room);
     return byRun.sort((a, b) => a - b);
   }

@@ -185,6 +185,8 @@ describe('DigestCache', () => {
     ['is another format', (bytes: Buffer) => Buffer.concat([Buffer.from('x'), bytes])],
     // The version is the last word of the magic. Whatever wrote it, wrote it well.
     ['is of another version', (bytes: Buffer) => withSum(bytes.subarray(0, -32).fill(1, 16, 17))],
+    // One entry has 148 bytes, and its part eight.
+    ['has not so many entries', (bytes: Buffer) => withSum(bytes.subarray(0, -32).fill(3, 20, 21))],
     ['ends behind its magic', (bytes: Buffer) => withSum(bytes.subarray(0, 20))],
   ])('takes a file that %s for none', (_, damage) => {
     keep([1]);

@@ -6,6 +6,7 @@ import { sha256, sha512 } from '@noble/hashes/sha2.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { openLibrary } from '../../src/adapters/libc.ts';
+import { sha256OfBytes } from '../../src/adapters/sha256.ts';
 import {
   measureVerity,
   requireDigest,
@@ -64,6 +65,16 @@ describe('verityOfBytes()', () => {
       const expected = hex(verityDigest(data, nodeHasher, parameters));
       const digests = [undefined, library].map((one) => hex(verityOfBytes(data, parameters, one)));
       expect({ size, digests }).toEqual({ size, digests: [expected, expected] });
+    }
+  });
+});
+
+describe('sha256OfBytes()', () => {
+  it('is SHA-256, with the library and without', () => {
+    for (const size of [0, 1, 55, 56, 63, 64, 65, 100_000]) {
+      const data = content(size);
+      const digests = [undefined, library].map((one) => hex(sha256OfBytes(data, one)));
+      expect({ size, digests }).toEqual({ size, digests: [hex(sha256(data)), hex(sha256(data))] });
     }
   });
 });

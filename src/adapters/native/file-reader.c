@@ -829,3 +829,16 @@ int32_t verity_of_bytes(const uint8_t *bytes, uint64_t size, int algorithm, uint
     free(worker);
     return done ? 0 : -1;
 }
+
+/* 0, or -1 when it cannot be computed here. */
+int32_t sha256_of_bytes(const uint8_t *bytes, uint64_t size, uint8_t digest[CHECKSUM_BYTES])
+{
+    struct hash sha256;
+    uint64_t context[64];
+    if (!find_hash(&sha256, FS_VERITY_HASH_ALG_SHA256))
+        return -1;
+    sha256.init(context);
+    sha256.update(context, bytes, size);
+    sha256.final(digest, context);
+    return 0;
+}

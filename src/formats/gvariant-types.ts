@@ -75,20 +75,9 @@ export interface Type {
   readonly isString: boolean;
   /** Of a tuple: how many of its members have a framing offset. */
   readonly offsets: number;
-  /** `(say)`. */
-  readonly isNamedBytes: boolean;
 }
 
-const LEAF: Type = {
-  code: '',
-  align: 1,
-  size: 0,
-  items: [],
-  isBytes: false,
-  isString: false,
-  offsets: 0,
-  isNamedBytes: false,
-};
+const LEAF: Type = { code: '', align: 1, size: 0, items: [], isBytes: false, isString: false, offsets: 0 };
 
 const MAX_TYPE_DEPTH = 16;
 export const MAX_TYPE_LENGTH = 255;
@@ -151,7 +140,6 @@ function tuple(code: string, items: readonly Type[]): Type {
     items,
     // The last member ends where the offsets begin.
     offsets: items.at(-1)?.size === 0 ? varying - 1 : varying,
-    isNamedBytes: items.length === 2 && items[0]?.isString === true && items[1]?.isBytes === true,
   };
 }
 

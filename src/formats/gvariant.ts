@@ -29,8 +29,6 @@ export type { ChecksumBytes, Value, ValueOf, Vardict, VariantValue };
 const MAX_VALUES = 16384;
 
 const CHECKSUM_BYTES = 32;
-/** Containers of more bytes have wider framing offsets. */
-const MAX_SHORT = 0xff;
 
 class Decoder extends ByteReader {
   readonly type: string;
@@ -59,9 +57,7 @@ class Decoder extends ByteReader {
 
   /** The caller guarantees that it stands inside. */
   offset(at: number, size: number): number {
-    const { bytes } = this;
-    if (size === 1) return bytes[at] as number;
-    return size === 2 ? (bytes[at] as number) | ((bytes[at + 1] as number) << 8) : this.u32(at);
+    return size === 1 ? (this.bytes[at] ?? 0) : size === 2 ? this.u16(at) : this.u32(at);
   }
 
   /** The aligned start of the next child; the padding before it must be zero. */
@@ -162,28 +158,14 @@ class Decoder extends ByteReader {
       this.fail('a bad offset table', start);
     }
     this.charge(count, start);
-    const { align, isNamedBytes } = item;
+    const { align } = item;
     let at = start;
     for (let i = 0, place = table; i < count; i++, place += width) {
       const from = align === 1 ? at : this.skip(at, align, table);
       at = start + this.offset(place, width);
       if (at < from || at > table) this.fail('a bad framing offset', place);
-      out[i] =
-        isNamedBytes && at - from <= MAX_SHORT ? this.namedBytes(from, at) : this.value(item, from, at);
+      out[i] = this.value(item, from, at);
     }
-  }
-
-  /**
-   * As tuple(), of a `(say)` with a framing offset of one byte: what a dirtree has for each file, and so there are
-   * thousands. Without an engine that compiles, the general way takes three times as long.
-   */
-  namedBytes(start: number, end: number): Value {
-    if (end === start) this.fail('a tuple of no bytes', start);
-    this.charge(2, start);
-    const bodyEnd = end - 1;
-    const nameEnd = start + (this.bytes[bodyEnd] as number);
-    if (nameEnd > bodyEnd) this.fail('a bad framing offset', bodyEnd);
-    return [this.string(start, nameEnd), this.byteArray(nameEnd, bodyEnd)];
   }
 
   vardict(entries: readonly [ByteString, VariantValue][], start: number): Vardict {

@@ -11,7 +11,7 @@ import { badInput } from './errors.ts';
 import { decode, decodeChecksums } from './gvariant.ts';
 import { offsetSize } from './gvariant-types.ts';
 import { checksum, swapped } from './ostree-objects.ts';
-import { isComponent, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
+import { isValidName, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
 
 /** libostree's OSTREE_MAX_METADATA_SIZE. */
 export const MAX_METADATA_BYTES = 128 * 1024 * 1024;
@@ -60,38 +60,46 @@ export function parseDirTree(bytes: Uint8Array, what = 'dirtree'): DirTree {
  */
 function usualDirTree(bytes: Uint8Array): DirTree | undefined {
   const files: ByteString[] = [];
-  const checksums: string[] = [];
-  const directories = new Map<ByteString, { tree: string; meta: string }>();
+  const names: ByteString[] = [];
+  const filesAt: number[] = [];
+  const directoriesAt: number[] = [];
   const end = bytes.length;
   // (a(say)a(sayay)): where the first list ends, in as many bytes as an offset has.
   const width = offsetSize(end, 0);
   const bodyEnd = end - width;
   const listEnd = bodyEnd < 0 ? -1 : offsetAt(bytes, bodyEnd, width);
   if (listEnd < 0 || listEnd > bodyEnd || (width > 1 && offsetSize(bodyEnd, 1) !== width)) return undefined;
-  const isUsual =
-    readList(bytes, 0, listEnd, 1, (name, at) => {
-      files.push(name);
-      checksums.push(hex(bytes, at, at + CHECKSUM_BYTES));
-    }) &&
-    readList(bytes, listEnd, bodyEnd, 2, (name, at) => {
-      const meta = at + CHECKSUM_BYTES;
-      directories.set(name, { tree: hex(bytes, at, meta), meta: hex(bytes, meta, meta + CHECKSUM_BYTES) });
+  if (!readList(bytes, 0, listEnd, 1, files, filesAt)) return undefined;
+  if (!readList(bytes, listEnd, bodyEnd, 2, names, directoriesAt)) return undefined;
+  const checksums: string[] = [];
+  for (let i = 0; i < filesAt.length; i++) checksums[i] = checksumAt(bytes, filesAt[i] as number);
+  const directories = new Map<ByteString, { tree: string; meta: string }>();
+  for (let i = 0; i < names.length; i++) {
+    const at = directoriesAt[i] as number;
+    directories.set(names[i] as ByteString, {
+      tree: checksumAt(bytes, at),
+      meta: checksumAt(bytes, at + CHECKSUM_BYTES),
     });
-  if (!isUsual) return undefined;
+  }
   if (directories.size > 0) for (const name of files) if (directories.has(name)) return undefined;
   return { files, checksums, directories };
 }
 
+function checksumAt(bytes: Uint8Array, at: number): string {
+  return hex(bytes, at, at + CHECKSUM_BYTES);
+}
+
 /**
- * An array of (say) or (sayay), which ends in a table of offsets, as each of the tuples does. Tells of each the name and where
- * the `count` checksums begin, until one of them is unusual.
+ * An array of (say) or (sayay), which ends in a table of offsets, as each of the tuples does. Appends of each the name and
+ * where the `count` checksums begin, until one of them is unusual.
  */
 function readList(
   bytes: Uint8Array,
   start: number,
   end: number,
   count: 1 | 2,
-  add: (name: ByteString, checksumsAt: number) => void,
+  names: ByteString[],
+  checksumsAt: number[],
 ): boolean {
   if (start === end) return true;
   const width = offsetSize(end - start, 0);
@@ -101,17 +109,17 @@ function readList(
   if (length < 1 || !Number.isInteger(length) || offsetSize(body, length) !== width) return false;
   let last = NO_NAME;
   let from = start;
-  for (let place = table; place < end; place += width) {
-    const to = start + offsetAt(bytes, place, width);
+  for (let i = 0, place = table; i < length; i++, place += width) {
+    const to = start + (width === 1 ? (bytes[place] as number) : offsetAt(bytes, place, width));
     // Offsets of a tuple of this size are bytes. The last checksum needs none.
-    const checksumsEnd = to - count;
-    const checksumsAt = checksumsEnd - count * CHECKSUM_BYTES;
-    if (to - from > MAX_USUAL_TUPLE || to > table || checksumsAt <= from) return false;
-    if (bytes[to - 1] !== checksumsAt - from) return false;
-    if (count === 2 && bytes[to - 2] !== checksumsAt - from + CHECKSUM_BYTES) return false;
-    const name = bytes[checksumsAt - 1] === 0 ? utf8String(bytes, from, checksumsAt - 1) : undefined;
+    const at = to - count - count * CHECKSUM_BYTES;
+    if (to - from > MAX_USUAL_TUPLE || to > table || at <= from) return false;
+    if (bytes[to - 1] !== at - from) return false;
+    if (count === 2 && bytes[to - 2] !== at - from + CHECKSUM_BYTES) return false;
+    const name = bytes[at - 1] === 0 ? utf8String(bytes, from, at - 1) : undefined;
     if (name === undefined || name <= last || !isValidName(name)) return false;
-    add(name, checksumsAt);
+    names[i] = name;
+    checksumsAt[i] = at;
     last = name;
     from = to;
   }
@@ -120,9 +128,12 @@ function readList(
 
 /** The caller guarantees that it stands inside. */
 function offsetAt(bytes: Uint8Array, at: number, size: number): number {
-  let offset = 0;
-  for (let i = size - 1; i >= 0; i--) offset = offset * 256 + (bytes[at + i] as number);
-  return offset;
+  const low = bytes[at] as number;
+  if (size === 1) return low;
+  const lower = low | ((bytes[at + 1] as number) << 8);
+  return size === 2
+    ? lower
+    : lower + ((bytes[at + 2] as number) | ((bytes[at + 3] as number) << 8)) * 2 ** 16;
 }
 
 function anyDirTree(bytes: Uint8Array, what: string): DirTree {
@@ -134,17 +145,16 @@ function anyDirTree(bytes: Uint8Array, what: string): DirTree {
     throw badInput('dirtree-malformed', `cannot read ${what}: "${printable(name)}" ${fact}`);
   }
   let last = NO_NAME;
-  // The strings of a GVariant have no NUL.
   let isSorted = true;
   for (const [name, sum] of fileList) {
-    if (!isComponent(name)) refuse(name, NOT_A_NAME);
-    files[files.length] = name;
-    checksums[checksums.length] = typeof sum === 'string' ? sum : checksum(sum, what, 'file');
+    if (!isValidName(name)) refuse(name, NOT_A_NAME);
+    files.push(name);
+    checksums.push(checksum(sum, what, 'file'));
     if (name <= last) isSorted = false;
     last = name;
   }
   for (const [name, tree, meta] of directoryList) {
-    if (!isComponent(name)) refuse(name, NOT_A_NAME);
+    if (!isValidName(name)) refuse(name, NOT_A_NAME);
     const before = directories.size;
     directories.set(name, { tree: checksum(tree, what, 'dirtree'), meta: checksum(meta, what, 'dirmeta') });
     if (directories.size === before) refuse(name, REPEATED);

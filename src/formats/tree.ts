@@ -128,13 +128,13 @@ export function isExternal(node: TreeNode): boolean {
 
 /** A component that Linux can store: 1..255 bytes, no slash or NUL, not "." or "..". */
 export function isValidName(name: string): boolean {
-  return isComponent(name) && !name.includes('\0');
-}
-
-/** The same of what is known to have no NUL. */
-export function isComponent(name: string): boolean {
   return (
-    name.length > 0 && name.length <= MAX_NAME_BYTES && name !== '.' && name !== '..' && !name.includes('/')
+    name.length > 0 &&
+    name.length <= MAX_NAME_BYTES &&
+    name !== '.' &&
+    name !== '..' &&
+    !name.includes('/') &&
+    !name.includes('\0')
   );
 }
 

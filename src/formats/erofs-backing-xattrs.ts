@@ -18,7 +18,7 @@ import {
   xattrAreaSize,
 } from './erofs-xattrs.ts';
 import * as overlay from './overlay.ts';
-import { isExternal, type TreeNode } from './tree.ts';
+import type { TreeNode } from './tree.ts';
 
 const MAX_DIGEST_BYTES = 64;
 
@@ -39,8 +39,8 @@ export class BackingXattrs {
   #othersStandBefore = true;
   #othersBytes = XATTR_HEADER_SIZE;
 
-  /** `nodes` by inode number: of all that are external, values that several have are found. */
-  constructor(pool: XattrPool, nodes: readonly TreeNode[]) {
+  /** By inode number: of all nodes that are external, values that several have are found. */
+  constructor(pool: XattrPool, nodes: readonly TreeNode[], isExternal: Uint8Array) {
     this.#pool = pool;
     this.#noDigest = pool.name(overlay.METACOPY);
     this.#redirect = pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
@@ -52,17 +52,16 @@ export class BackingXattrs {
     this.#digests = digests;
     this.#metacopy = new Uint32Array(nodes.length);
     this.#path = new Uint32Array(nodes.length);
-    this.#share(nodes);
+    this.#share(nodes, isExternal);
   }
 
-  #share(nodes: readonly TreeNode[]): void {
+  #share(nodes: readonly TreeNode[], isExternal: Uint8Array): void {
     const digests = new Int32Array(nodes.length).fill(NO_HASH);
     const payloads = new Int32Array(nodes.length).fill(NO_HASH);
     let undigested = 0;
     for (let ino = 0; ino < nodes.length; ino++) {
-      const node = nodes[ino] as TreeNode;
-      if (!isExternal(node)) continue;
-      const { digest, payload } = node;
+      if (isExternal[ino] === 0) continue;
+      const { digest, payload } = nodes[ino] as TreeNode;
       // Without a digest overlayfs has nothing to verify.
       if (digest !== undefined) digests[ino] = firstBits(digest);
       else if (undigested === 0) undigested = this.#use(this.#metacopy, ino, this.#noDigest, overlay.EMPTY);
@@ -232,10 +231,10 @@ function firstBits(digest: ByteString): number {
   return digest.charCodeAt(0) | (digest.charCodeAt(1) << 8) | (digest.charCodeAt(2) << 16);
 }
 
-/** Of the name of an object, which ends in hex digits and ".file", eight digits are as good as random. */
+/** Of the name of an object, which ends in hex digits and ".file", seven digits are as good as random. */
 function pathHash(path: ByteString): number {
-  const digits = Number(`0x${path.slice(-13, -5)}`);
-  return digits >= 0 ? digits >>> (32 - HASH_BITS) : sampledHash(path);
+  const digits = Number(`0x${path.slice(-12, -5)}`);
+  return digits >= 0 ? digits : sampledHash(path);
 }
 
 /** Of some eight characters. */

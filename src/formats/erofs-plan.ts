@@ -10,6 +10,7 @@ import { byName, type XattrEntry, XattrPool } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import * as overlay from './overlay.ts';
 import {
+  isExternal,
   isWhiteout,
   MAX_XATTR_SPACE,
   NO_XATTRS as NO_NODE_XATTRS,
@@ -31,6 +32,8 @@ export interface PlannedInodes {
   /** As it is stored: a whiteout is a regular file. */
   readonly mode: Uint16Array;
   readonly nlink: Uint32Array;
+  /** 1: its bytes are in a backing file. */
+  readonly isExternal: Uint8Array;
   /** In name order; of a file that has its bytes elsewhere without those of overlayfs, which are in the plan's `backing`. */
   readonly xattrs: (readonly XattrEntry[])[];
   /** Of a directory, which of the plan's entries are its own. */
@@ -124,7 +127,7 @@ class Planner {
     for (let i = 0; i < this.#directories.length; i++) this.#queueChildren(this.#directories[i] as Directory);
     this.#connectLinks();
     const inodes = this.#storedInodes();
-    const backing = new BackingXattrs(this.#pool, this.#nodes);
+    const backing = new BackingXattrs(this.#pool, this.#nodes, inodes.isExternal);
     return {
       version: this.#version,
       inodes,
@@ -197,7 +200,6 @@ class Planner {
   }
 
   #number(node: TreeNode, ino: number): void {
-    node.index = ino;
     if ((node.mode & S_IFMT) !== S_IFDIR) return;
     this.#directory.subdirectories++;
     this.#directories.push(newDirectory(ino, this.#directory.ino));
@@ -216,6 +218,7 @@ class Planner {
   #connectLinks(): void {
     if (this.#links.length === 0) return;
     const targets = this.#targets;
+    for (let ino = 0; ino < this.#nodes.length; ino++) (this.#nodes[ino] as TreeNode).index = ino;
     for (let i = 0; i < targets.length; i++) {
       const code = targets[i] as number;
       if (code >= 0) continue;
@@ -234,6 +237,7 @@ class Planner {
       nodes: this.#nodes,
       mode: new Uint16Array(count),
       nlink: new Uint32Array(count),
+      isExternal: new Uint8Array(count),
       xattrs: [],
       entriesFrom: new Uint32Array(count),
       entriesTo: new Uint32Array(count),
@@ -253,6 +257,7 @@ class Planner {
     const isHidden = (node.mode & S_IFMT) === S_IFCHR && isWhiteout(node) && node !== this.#rootWhiteout;
     stored.mode[ino] = isHidden ? (node.mode & ~S_IFMT) | S_IFREG : node.mode;
     stored.nlink[ino] = node.nlink;
+    if (isExternal(node)) stored.isExternal[ino] = 1;
     if (directory !== undefined) {
       stored.nlink[ino] = 2 + directory.subdirectories;
       stored.entriesFrom[ino] = directory.from;

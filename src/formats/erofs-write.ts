@@ -12,7 +12,6 @@ import { type FormatVersion, type ImagePlan, type PlannedEntries, planImage } fr
 import { writeXattrArea, type XattrEntry, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import {
-  isExternal,
   isWhiteout,
   S_IFBLK,
   S_IFCHR,
@@ -66,7 +65,6 @@ export class ImageLayout {
   readonly blocks: Uint32Array;
   /** The lower 32 bits of i_size. */
   readonly size: Uint32Array;
-  readonly isExternal: Uint8Array;
   /** Where the shared xattrs begin. */
   inodesEnd = 0;
   /** Where the data blocks begin. */
@@ -81,7 +79,6 @@ export class ImageLayout {
     this.tail = new Uint16Array(inodes);
     this.blocks = new Uint32Array(inodes);
     this.size = new Uint32Array(inodes);
-    this.isExternal = new Uint8Array(inodes);
   }
 }
 
@@ -133,12 +130,9 @@ function placeInode(plan: ImagePlan, places: ImageLayout, ino: number, start: nu
   const node = inodes.nodes[ino] as TreeNode;
   const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
   const type = (inodes.mode[ino] as number) & S_IFMT;
-  const external = isExternal(node);
+  const external = inodes.isExternal[ino] === 1;
   const size = external ? node.size : measureData(plan, places, ino, type);
-  if (external) {
-    places.isExternal[ino] = 1;
-    places.tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(size);
-  }
+  if (external) places.tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(size);
   const isExtended =
     (!plan.hasOneTime && !hasTime(plan, node)) ||
     size > MAX_U32 ||
@@ -252,7 +246,7 @@ function writeFile(image: Image, plan: ImagePlan, places: ImageLayout, ino: numb
   const blocks = places.blocks[ino] as number;
   const tail = places.tail[ino] as number;
   const xattrBytes = places.xattrBytes[ino] as number;
-  const isExternal = places.isExternal[ino] !== 0;
+  const isExternal = inodes.isExternal[ino] !== 0;
   const node = inodes.nodes[ino] as TreeNode;
   const end = 4 * writeInode(image, plan, places, ino, blocks > 0 ? block : 0);
   if (xattrBytes > 0) {
@@ -283,7 +277,7 @@ function writeInode(
   const at = (places.nid[ino] as number) * SLOT_WORDS;
   let form: number = layout.LAYOUT_FLAT_PLAIN;
   let union = block;
-  if (places.isExternal[ino] !== 0) {
+  if (inodes.isExternal[ino] !== 0) {
     form = layout.LAYOUT_CHUNK_BASED;
     // libcomposefs lets the chunk format and the first data block overlap.
     union = (block & 0xffff0000) | (layout.chunkBits(node.size) - layout.BLOCK_SIZE_LOG2);

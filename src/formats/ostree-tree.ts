@@ -6,7 +6,7 @@
 
 import { ascii, type ByteString, printable } from './encoding.ts';
 import { badInput, SealrootError } from './errors.ts';
-import { algorithmOfDigest } from './fsverity.ts';
+import { algorithmOfDigest, VERITY_DIGEST_SIZE } from './fsverity.ts';
 import type { Commit } from './ostree-objects.ts';
 import { type DirTree, type Ownership, parseDirMeta, parseDirTree } from './ostree-tree-objects.ts';
 import {
@@ -209,7 +209,11 @@ class TreeBuilder {
     }
     switch (mode & S_IFMT) {
       case S_IFREG:
-        return digest === undefined || algorithmOfDigest(digest) !== undefined;
+        return (
+          digest === undefined ||
+          digest.length === VERITY_DIGEST_SIZE ||
+          algorithmOfDigest(digest) !== undefined
+        );
       case S_IFLNK:
         return target !== undefined && isValidTarget(target);
       default:
@@ -219,8 +223,9 @@ class TreeBuilder {
 }
 
 function directoryNode(owner: Ownership): Pending['node'] {
-  const children = new Map<ByteString, TreeNode>();
-  return Object.assign(ownedNode(owner, 0), { children });
+  const node = ownedNode(owner, 0);
+  node.children = new Map();
+  return node as Pending['node'];
 }
 
 function fileNode(file: OstreeFile, checksum: string): TreeNode {

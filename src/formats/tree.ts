@@ -59,39 +59,45 @@ export type NodeHead = Pick<
 >;
 
 /**
- * A node without content, target and children, which the caller adds. Every node is made here, with every field in one
- * order: engines make one shape of that, and all that walks a tree is several times faster.
+ * A node without content, target and children, which the caller adds. Every node of a tree is made here, or every one by
+ * ownedNode(), with its fields in one order: engines make one shape of that, and all that walks a tree is several times
+ * faster.
  */
 export function newNode(head: NodeHead): TreeNode {
-  const { rdev, nlink, mtimeSec, mtimeNsec } = head;
-  return ownedNode(head, head.size, rdev, nlink, mtimeSec, mtimeNsec);
+  return {
+    mode: head.mode,
+    uid: head.uid,
+    gid: head.gid,
+    rdev: head.rdev,
+    nlink: head.nlink,
+    size: head.size,
+    mtimeSec: head.mtimeSec,
+    mtimeNsec: head.mtimeNsec,
+    payload: undefined,
+    content: undefined,
+    digest: undefined,
+    xattrs: head.xattrs,
+    children: undefined,
+    hardlink: undefined,
+    index: undefined,
+  };
 }
 
-/** The same, without another object for what most have: one name and the time 0. */
-export function ownedNode(
-  owner: Pick<TreeNode, 'mode' | 'uid' | 'gid' | 'xattrs'>,
-  size: number,
-  rdev = 0,
-  nlink = 1,
-  mtimeSec = 0n,
-  mtimeNsec = 0,
-): TreeNode {
+/** The same for a tree whose nodes have one name and the time 0, and never content: without fields for what they have not. */
+export function ownedNode(owner: Pick<TreeNode, 'mode' | 'uid' | 'gid' | 'xattrs'>, size: number): TreeNode {
   return {
     mode: owner.mode,
     uid: owner.uid,
     gid: owner.gid,
-    rdev,
-    nlink,
+    rdev: 0,
+    nlink: 1,
     size,
-    mtimeSec,
-    mtimeNsec,
+    mtimeSec: 0n,
+    mtimeNsec: 0,
     payload: undefined,
-    content: undefined,
     digest: undefined,
     xattrs: owner.xattrs,
     children: undefined,
-    hardlink: undefined,
-    index: undefined,
   };
 }
 

@@ -47,6 +47,7 @@ export function planOf(
       nodes: crafted.map(({ node }) => node),
       mode: Uint16Array.from(crafted, ({ mode }) => mode),
       nlink: Uint32Array.from(crafted, ({ nlink }) => nlink),
+      isExternal: Uint8Array.from(crafted, ({ node }) => (isExternal(node) ? 1 : 0)),
       xattrs: crafted.map(({ xattrs }) => xattrs),
       entriesFrom: ends.map((to, ino) => to - (crafted[ino]?.entries.length ?? 0)),
       entriesTo: ends,

@@ -90,7 +90,8 @@ export function layoutImage(plan: ImagePlan): ImageLayout {
   let end: number = layout.SUPER.END;
   let blocks = 0;
   for (let ino = 0; ino < count; ino++) {
-    end = placeInode(plan, places, ino, roundUp(end, SLOT_SIZE));
+    // As roundUp(), without a call for each.
+    end = placeInode(plan, places, ino, end + (-end & (SLOT_SIZE - 1)));
     blocks += places.blocks[ino] as number;
   }
   places.inodesEnd = roundUp(end, SLOT_SIZE);

@@ -46,6 +46,7 @@ const NO_NAME = '' as ByteString;
 const NOT_A_NAME = 'is not a file name';
 const REPEATED = 'stands in it twice';
 const CHECKSUM_BYTES = 32;
+const SLASH = 0x2f;
 /** Offsets in one that is not larger have one byte each. */
 const MAX_USUAL_TUPLE = 255;
 
@@ -67,8 +68,8 @@ function usualDirTree(bytes: Uint8Array): DirTree | undefined {
   // (a(say)a(sayay)): where the first list ends, in as many bytes as an offset has.
   const width = offsetSize(end, 0);
   const bodyEnd = end - width;
-  const listEnd = bodyEnd < 0 ? -1 : offsetAt(bytes, bodyEnd, width);
-  if (listEnd < 0 || listEnd > bodyEnd || (width > 1 && offsetSize(bodyEnd, 1) !== width)) return undefined;
+  if (bodyEnd < 0 || (width > 1 && offsetSize(bodyEnd, 1) !== width)) return undefined;
+  const listEnd = offsetAt(bytes, bodyEnd, width);
   if (!readList(bytes, 0, listEnd, 1, files, filesAt)) return undefined;
   if (!readList(bytes, listEnd, bodyEnd, 2, names, directoriesAt)) return undefined;
   const checksums: string[] = [];
@@ -109,21 +110,34 @@ function readList(
   if (length < 1 || !Number.isInteger(length) || offsetSize(body, length) !== width) return false;
   let last = NO_NAME;
   let from = start;
+  let slash = -1;
   for (let i = 0, place = table; i < length; i++, place += width) {
-    const to = start + (width === 1 ? (bytes[place] as number) : offsetAt(bytes, place, width));
+    const low = bytes[place] as number;
+    const offset = width === 1 ? low : width === 2 ? low | ((bytes[place + 1] as number) << 8) : undefined;
+    const to = start + (offset ?? offsetAt(bytes, place, width));
     // Offsets of a tuple of this size are bytes. The last checksum needs none.
     const at = to - count - count * CHECKSUM_BYTES;
-    if (to - from > MAX_USUAL_TUPLE || to > table || at <= from) return false;
+    if (to - from > MAX_USUAL_TUPLE || at <= from) return false;
     if (bytes[to - 1] !== at - from) return false;
     if (count === 2 && bytes[to - 2] !== at - from + CHECKSUM_BYTES) return false;
-    const name = bytes[at - 1] === 0 ? utf8String(bytes, from, at - 1) : undefined;
-    if (name === undefined || name <= last || !isValidName(name)) return false;
+    // As isValidName() has it, which would look through each name twice: its first NUL is the one behind it.
+    if (slash < from) slash = placeOf(SLASH, bytes, from);
+    if (slash < at || bytes.indexOf(0, from) !== at - 1) return false;
+    const name = utf8String(bytes, from, at - 1);
+    if (name === undefined || name <= last || name === '.' || name === '..') return false;
     names[i] = name;
     checksumsAt[i] = at;
     last = name;
     from = to;
   }
-  return from === table;
+  // The last of them is what the table was found by.
+  return true;
+}
+
+/** The next one; the end where there is none. */
+function placeOf(byte: number, bytes: Uint8Array, from: number): number {
+  const at = bytes.indexOf(byte, from);
+  return at < 0 ? bytes.length : at;
 }
 
 /** The caller guarantees that it stands inside. */

@@ -355,6 +355,36 @@ describe('parseDirTree() beside the decoder of all types', () => {
     }
   });
 
+  function offsets(width: number, ...values: number[]): Uint8Array {
+    return Uint8Array.from(values.flatMap((value) => [value & 0xff, value >> 8].slice(0, width)));
+  }
+
+  /** With offsets that are as wide as is asked for, whatever the rules say: of the tree, of a list, of its tuples. */
+  function wide(names: readonly string[], widths: readonly [number, number, number]): Uint8Array {
+    const [ofTree, ofList, ofTuple] = widths;
+    const tuples = names.map((name) =>
+      Buffer.concat([Buffer.from(`${name}\0`), sumBytes(1), offsets(ofTuple, name.length + 1)]),
+    );
+    const ends = tuples.map((_, i) => Buffer.concat(tuples.slice(0, i + 1)).length);
+    const list = Buffer.concat([...tuples, offsets(ofList, ...ends)]);
+    return Uint8Array.from(Buffer.concat([list, offsets(ofTree, list.length)]));
+  }
+
+  it.each<[string, readonly string[], readonly [number, number, number], boolean]>([
+    ['as they have to be', ['a', 'b'.repeat(150)], [1, 1, 1], true],
+    ['of a tuple too narrow', ['a'.repeat(230)], [2, 2, 1], false],
+    ['of a tuple wide', ['a'.repeat(230)], [2, 2, 2], true],
+    ['of a tuple too wide', ['a'], [1, 1, 2], false],
+    ['of a list too wide', ['a'.repeat(96), 'b'.repeat(89)], [2, 2, 1], false],
+    ['of a list as narrow as it can be', ['a'.repeat(96), 'b'.repeat(89)], [2, 1, 1], true],
+    ['of the tree too wide', ['a'.repeat(96), 'b'.repeat(88)], [2, 1, 1], false],
+    ['of the tree as narrow as it can be', ['a'.repeat(96), 'b'.repeat(88)], [1, 1, 1], true],
+  ])('takes and refuses the same with offsets %s', (_, names, widths, isTaken) => {
+    const bytes = wide(names, widths);
+    expect(parsed(bytes)).toEqual(decoded(bytes));
+    expect(parsed(bytes) !== undefined).toBe(isTaken);
+  });
+
   it.each([
     ['small', named(['a', 'b', 'c', 'd'], [2, 2])],
     ['with offsets of two bytes', named(['a', 'bb', 'ccc', 'd', 'ee', 'f', 'g', 'h'], [5, 3])],

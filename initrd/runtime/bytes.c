@@ -51,26 +51,31 @@ static JSValue byte_string(JSContext *ctx, const uint8_t *bytes, size_t size)
     return string;
 }
 
-/* Into `out` the bytes of a byte string, of which there are at most `size`. Returns how many, or throws and returns -1. */
-static ptrdiff_t unpack(JSContext *ctx, const char *text, size_t size, uint8_t *out, size_t room)
+/* How many bytes a byte string has; throws and returns -1 if it is none. */
+static ptrdiff_t count_bytes(JSContext *ctx, const char *text, size_t size)
 {
     size_t count = 0;
-    for (size_t i = 0; i < size; count++) {
-        uint8_t byte = text[i++];
-        if (byte >= 0x80) {
-            if ((byte & 0xfc) != 0xc0 || i == size) {
-                JS_ThrowRangeError(ctx, "not a byte string");
-                return -1;
-            }
-            byte = byte << 6 | (text[i++] & 0x3f);
-        }
-        if (count == room) {
-            JS_ThrowRangeError(ctx, "no room for a byte string");
+    for (size_t i = 0; i < size; i++, count++) {
+        uint8_t byte = text[i];
+        if (byte >= 0x80 && ((byte & 0xfc) != 0xc0 || ++i == size)) {
+            JS_ThrowRangeError(ctx, "not a byte string");
             return -1;
         }
-        out[count] = byte;
     }
     return count;
+}
+
+/* Those bytes, of a text that has been counted. */
+static void unpack(const char *text, size_t size, uint8_t *out, size_t count)
+{
+    if (count == size) {
+        memcpy(out, text, size);
+        return;
+    }
+    for (size_t i = 0; i < size; i++) {
+        uint8_t byte = text[i];
+        *out++ = byte < 0x80 ? byte : byte << 6 | (text[++i] & 0x3f);
+    }
 }
 
 /* The arguments (bytes, start, end), of which the last two may be missing. */
@@ -106,10 +111,12 @@ static JSValue js_from_byte_string(JSContext *ctx, JSValueConst this_value, int 
     const char *text = JS_ToCStringLen(ctx, &size, argv[0]);
     if (!text)
         return JS_EXCEPTION;
-    uint8_t *bytes = js_malloc(ctx, size + 1);
-    ptrdiff_t count = bytes ? unpack(ctx, text, size, bytes, size) : -1;
-    JSValue array = count < 0 ? JS_EXCEPTION : bytes_from(ctx, bytes, count);
-    js_free(ctx, bytes);
+    ptrdiff_t count = count_bytes(ctx, text, size);
+    JSValue array = count < 0 ? JS_EXCEPTION : bytes_from(ctx, text, count);
+    if (!JS_IsException(array)) {
+        size_t room;
+        unpack(text, size, bytes_of(ctx, array, &room), count);
+    }
     JS_FreeCString(ctx, text);
     return array;
 }
@@ -124,11 +131,13 @@ static JSValue js_put_bytes(JSContext *ctx, JSValueConst this_value, int argc, J
     if (!text)
         return JS_EXCEPTION;
     uint8_t *out = bytes_of(ctx, argv[0], &room);
-    ptrdiff_t count = -1;
-    if (out && at > room)
-        JS_ThrowRangeError(ctx, "no such bytes");
-    else if (out)
-        count = unpack(ctx, text, size, out + at, room - at);
+    ptrdiff_t count = out ? count_bytes(ctx, text, size) : -1;
+    if (count >= 0 && (at > room || (size_t)count > room - at)) {
+        JS_ThrowRangeError(ctx, "no room for a byte string");
+        count = -1;
+    }
+    if (count >= 0)
+        unpack(text, size, out + at, count);
     JS_FreeCString(ctx, text);
     return count < 0 ? JS_EXCEPTION : JS_UNDEFINED;
 }

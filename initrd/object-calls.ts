@@ -102,10 +102,6 @@ const XATTRS_AT = 56;
 const record = new Uint8Array(2 ** 17);
 const words = new Uint32Array(record.buffer, 0, DIGEST_AT / 4);
 
-function word(at: number): number {
-  return words[at] as number;
-}
-
 const ELOOP = 40;
 
 /**
@@ -115,12 +111,12 @@ const ELOOP = 40;
 export function usualFile(directory: Descriptor, checksum: string): OstreeFile | 'link' | undefined {
   const result = sys.inspectObject(directory, checksum, record);
   if (result !== 0) return result === -ELOOP ? 'link' : undefined;
-  const size = wholeNumber(word(3), word(4));
-  const xattrBytes = word(5);
+  const size = wholeNumber(words[3] as number, words[4] as number);
+  const xattrBytes = words[5] as number;
   return {
-    mode: word(0),
-    uid: word(1),
-    gid: word(2),
+    mode: words[0] as number,
+    uid: words[1] as number,
+    gid: words[2] as number,
     size,
     xattrs: xattrBytes > 0 ? recordedXattrs(XATTRS_AT + xattrBytes) : NO_XATTRS,
     digest: size > 0 ? toByteString(record, DIGEST_AT, XATTRS_AT) : undefined,

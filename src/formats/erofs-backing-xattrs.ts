@@ -20,8 +20,6 @@ import {
 import * as overlay from './overlay.ts';
 import type { TreeNode } from './tree.ts';
 
-const MAX_DIGEST_BYTES = 64;
-
 export class BackingXattrs {
   readonly #pool: XattrPool;
   readonly #noDigest: XattrNameInfo;
@@ -45,7 +43,8 @@ export class BackingXattrs {
     this.#noDigest = pool.name(overlay.METACOPY);
     this.#redirect = pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
     this.#filterBits = this.#noDigest.filterBit | this.#redirect.filterBit;
-    const digests = new Array<XattrNameInfo>(MAX_DIGEST_BYTES + 1).fill(this.#noDigest);
+    const longest = Math.max(...overlay.METACOPY_HEADERS.map(([bytes]) => bytes));
+    const digests = new Array<XattrNameInfo>(longest + 1).fill(this.#noDigest);
     for (const [bytes, header] of overlay.METACOPY_HEADERS) {
       digests[bytes] = pool.name(overlay.METACOPY, header);
     }

@@ -162,7 +162,6 @@ export function placeInode(isLink: boolean, start: number, head: number, tail: n
 }
 
 /** By the four bits of a mode that say what it is. */
-/** By the type in a mode, as a number from 0 to 15. */
 export const DIRENT_TYPES = new Uint8Array(16);
 for (const [i, type] of [S_IFREG, S_IFDIR, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK, S_IFLNK].entries()) {
   DIRENT_TYPES[type >> 12] = i + 1;

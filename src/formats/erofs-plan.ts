@@ -134,8 +134,8 @@ class Planner {
       entries: { names: this.#names, inodes: this.#targets },
       xattrs: this.#pool,
       backing,
-      // Compact inodes have no other.
       hasOneTime: this.#hasOneTime,
+      // Compact inodes have no other.
       buildTimeSec: this.#earliestSec,
       buildTimeNsec: this.#earliestNsec,
     };

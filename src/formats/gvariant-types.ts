@@ -36,31 +36,28 @@ interface Basic {
   v: VariantValue;
 }
 
-/** The TypeScript type of one GVariant type at the head of T, in which `ay` is an A, and what follows it. */
-type Head<T extends string, A> = T extends `ay${infer Rest}`
-  ? [A, Rest]
+/** The TypeScript type of one GVariant type at the head of T, and what follows it. */
+type Head<T extends string> = T extends `ay${infer Rest}`
+  ? [Uint8Array, Rest]
   : T extends `a{sv}${infer Rest}`
     ? [Vardict, Rest]
     : T extends `a${infer Item}`
-      ? Head<Item, A> extends [infer V, infer Rest]
+      ? Head<Item> extends [infer V, infer Rest]
         ? [readonly V[], Rest]
         : never
       : T extends `(${infer Items}`
-        ? Members<Items, A, []>
+        ? Members<Items, []>
         : T extends `${infer Code extends keyof Basic}${infer Rest}`
           ? [Basic[Code], Rest]
           : never;
-type Members<T extends string, A, Done extends readonly unknown[]> = T extends `)${infer Rest}`
+type Members<T extends string, Done extends readonly unknown[]> = T extends `)${infer Rest}`
   ? [Done, Rest]
-  : Head<T, A> extends [infer V, infer Rest extends string]
-    ? Members<Rest, A, readonly [...Done, V]>
+  : Head<T> extends [infer V, infer Rest extends string]
+    ? Members<Rest, readonly [...Done, V]>
     : never;
 
 /** `(sayay)` gives `readonly [ByteString, Uint8Array, Uint8Array]`. */
-export type ValueOf<T extends string, A = Uint8Array> = Head<T, A> extends [infer V, ''] ? V : never;
-
-/** What decodeChecksums() makes of `ay`: 64 hex digits of 32 bytes. No checksum is what remains an array. */
-export type ChecksumBytes = ByteString | Uint8Array;
+export type ValueOf<T extends string> = Head<T> extends [infer V, ''] ? V : never;
 
 export interface Type {
   /** The type's first character. */

@@ -8,10 +8,9 @@
  */
 
 import { ByteReader, concatBytes, roundUp } from './bytes.ts';
-import { type ByteString, fromByteString, hex, toByteString, utf8String } from './encoding.ts';
+import { type ByteString, fromByteString, toByteString, utf8String } from './encoding.ts';
 import { badInput } from './errors.ts';
 import {
-  type ChecksumBytes,
   MAX_TYPE_LENGTH,
   offsetSize,
   parseType,
@@ -23,22 +22,18 @@ import {
   type VariantValue,
 } from './gvariant-types.ts';
 
-export type { ChecksumBytes, Value, ValueOf, Vardict, VariantValue };
+export type { Value, ValueOf, Vardict, VariantValue };
 
 /** Values that one decode may make unless the caller allows more; a commit of a real system has some tens. */
 const MAX_VALUES = 16384;
 
-const CHECKSUM_BYTES = 32;
-
 class Decoder extends ByteReader {
   readonly type: string;
-  readonly checksums: boolean;
   valuesLeft: number;
 
-  constructor(bytes: Uint8Array, what: string, type: string, maxValues: number, checksums: boolean) {
+  constructor(bytes: Uint8Array, what: string, type: string, maxValues: number) {
     super(bytes, what);
     this.type = type;
-    this.checksums = checksums;
     this.valuesLeft = maxValues;
   }
 
@@ -74,7 +69,7 @@ class Decoder extends ByteReader {
 
   /** The caller guarantees that it stands inside. */
   value(type: Type, start: number, end: number): Value {
-    if (type.isBytes) return this.byteArray(start, end);
+    if (type.isBytes) return this.bytes.subarray(start, end);
     if (type.isString) return this.string(start, end);
     if (type.size > 0 && end - start !== type.size)
       this.fail(`${end - start} bytes for "${type.code}"`, start);
@@ -119,11 +114,6 @@ class Decoder extends ByteReader {
       return this.fail('a string that is not NUL-terminated UTF-8', start);
     }
     return text;
-  }
-
-  byteArray(start: number, end: number): ChecksumBytes {
-    const isChecksum = this.checksums && end - start === CHECKSUM_BYTES;
-    return isChecksum ? (hex(this.bytes, start, end) as ByteString) : this.bytes.subarray(start, end);
   }
 
   variant(start: number, end: number): VariantValue {
@@ -200,10 +190,7 @@ class Decoder extends ByteReader {
         at = start + this.offset(table, width);
       }
       if (at < from || at > bodyEnd) this.fail('a bad framing offset', table);
-      // What there is most of, without one more call.
-      if (item.isBytes) out[i] = this.byteArray(from, at);
-      else if (item.isString) out[i] = this.string(from, at);
-      else out[i] = this.value(item, from, at);
+      out[i] = this.value(item, from, at);
     }
     if (size > 0) this.zero(at, end);
     else if (at !== bodyEnd) this.fail('unused bytes', at);
@@ -221,19 +208,8 @@ export function decode<T extends string>(
   what: string,
   maxValues: number = MAX_VALUES,
 ): ValueOf<T> {
-  const decoder = new Decoder(bytes, what, type, maxValues, false);
+  const decoder = new Decoder(bytes, what, type, maxValues);
   return decoder.value(typeOf(type), 0, bytes.length) as ValueOf<T>;
-}
-
-/** The same of a type in which `ay` is a checksum: of thousands, arrays that are made into text take long. */
-export function decodeChecksums<T extends string>(
-  type: T,
-  bytes: Uint8Array,
-  what: string,
-  maxValues: number = MAX_VALUES,
-): ValueOf<T, ChecksumBytes> {
-  const decoder = new Decoder(bytes, what, type, maxValues, true);
-  return decoder.value(typeOf(type), 0, bytes.length) as ValueOf<T, ChecksumBytes>;
 }
 
 /** The value in `variant` if it is of this very type; `what` names it in the error. */

@@ -4,9 +4,9 @@
  * Runs in the initramfs; what only the build side and the deploy read stands in ostree-tree-objects.ts.
  */
 
-import { ascii, type ByteString, parseHex } from './encoding.ts';
+import { ascii, type ByteString, hex, parseHex } from './encoding.ts';
 import { badInput } from './errors.ts';
-import { type ChecksumBytes, decode, decodeChecksums, encode, type Vardict } from './gvariant.ts';
+import { decode, encode, type Vardict } from './gvariant.ts';
 
 /** In a commit's metadata, `ay`, 32 bytes: the fs-verity digest of the commit's composefs image. */
 export const COMPOSEFS_DIGEST_KEY: ByteString = ascii('ostree.composefs.digest.v0');
@@ -17,7 +17,7 @@ export const ED25519_SIGNATURES_KEY: ByteString = ascii('ostree.sign.ed25519');
 export const MAX_COMMIT_BYTES = 16 * 1024 * 1024;
 
 const COMMIT_TYPE = '(a{sv}aya(say)sstayay)';
-const CHECKSUM_BYTES = 32;
+export const CHECKSUM_BYTES = 32;
 
 export interface Commit {
   readonly metadata: Vardict;
@@ -38,7 +38,7 @@ export interface Commit {
 /** Throws `gvariant-malformed` or `commit-malformed`. Law: `encodeCommit(parseCommit(b))` equals b. */
 export function parseCommit(bytes: Uint8Array, what = 'commit'): Commit {
   requireSize(bytes, what);
-  const [metadata, parent, related, subject, body, timestamp, rootTree, rootMeta] = decodeChecksums(
+  const [metadata, parent, related, subject, body, timestamp, rootTree, rootMeta] = decode(
     COMMIT_TYPE,
     bytes,
     what,
@@ -86,8 +86,8 @@ function requireSize(bytes: Uint8Array, what: string): void {
 }
 
 /** The hex form of an object's checksum that stands in another object, which `what` and `field` name. */
-export function checksum(found: ChecksumBytes, what: string, field: string): string {
-  if (typeof found === 'string') return found;
+export function checksum(found: Uint8Array, what: string, field: string): string {
+  if (found.length === CHECKSUM_BYTES) return hex(found);
   throw badInput(
     'checksum-malformed',
     `cannot read ${what}: its ${field} checksum has ${found.length} bytes, expected ${CHECKSUM_BYTES}`,

@@ -8,9 +8,9 @@
 import { ByteReader } from './bytes.ts';
 import { type ByteString, hex, printable, toByteString, utf8String } from './encoding.ts';
 import { badInput } from './errors.ts';
-import { decode, decodeChecksums } from './gvariant.ts';
+import { decode } from './gvariant.ts';
 import { offsetSize } from './gvariant-types.ts';
-import { checksum, swapped } from './ostree-objects.ts';
+import { CHECKSUM_BYTES, checksum, swapped } from './ostree-objects.ts';
 import { isValidName, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './tree.ts';
 
 /** libostree's OSTREE_MAX_METADATA_SIZE. */
@@ -45,7 +45,6 @@ export interface ArchiveHeader extends Ownership {
 const NO_NAME = '' as ByteString;
 const NOT_A_NAME = 'is not a file name';
 const REPEATED = 'stands in it twice';
-const CHECKSUM_BYTES = 32;
 const SLASH = 0x2f;
 /** Offsets in one that is not larger have one byte each. */
 const MAX_USUAL_TUPLE = 255;
@@ -151,7 +150,7 @@ function offsetAt(bytes: Uint8Array, at: number, size: number): number {
 }
 
 function anyDirTree(bytes: Uint8Array, what: string): DirTree {
-  const [fileList, directoryList] = decodeChecksums('(a(say)a(sayay))', bytes, what, UNLIMITED);
+  const [fileList, directoryList] = decode('(a(say)a(sayay))', bytes, what, UNLIMITED);
   const files: ByteString[] = [];
   const checksums: string[] = [];
   const directories = new Map<ByteString, { tree: string; meta: string }>();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { ascii, type ByteString, parseHex } from '../../src/formats/encoding.ts';
+import { ascii, type ByteString, hex, parseHex } from '../../src/formats/encoding.ts';
 import { badInput, SealrootError } from '../../src/formats/errors.ts';
-import { decodeChecksums, encode, type ValueOf } from '../../src/formats/gvariant.ts';
+import { decode, encode, type ValueOf } from '../../src/formats/gvariant.ts';
 import type { Commit } from '../../src/formats/ostree-objects.ts';
 import { type ObjectSource, type OstreeFile, treeFromCommit } from '../../src/formats/ostree-tree.ts';
 import {
@@ -288,17 +288,15 @@ describe('parseDirTree() beside the decoder of all types', () => {
   /** By the decoder alone; undefined where one of them has to refuse it. */
   function decoded(bytes: Uint8Array): unknown {
     try {
-      const [files, directories] = decodeChecksums(
-        '(a(say)a(sayay))',
-        bytes,
-        'dirtree',
-        Number.POSITIVE_INFINITY,
-      );
+      const [files, directories] = decode('(a(say)a(sayay))', bytes, 'dirtree', Number.POSITIVE_INFINITY);
       const names = [...files, ...directories].map(([name]) => name);
       const sums = [...files, ...directories].flatMap(([, ...rest]) => rest);
       const isValid = names.every(isValidName) && new Set(names).size === names.length;
-      if (!isValid || !sums.every((sum) => typeof sum === 'string')) return undefined;
-      return { files, directories };
+      if (!isValid || !sums.every(({ length }) => length === 32)) return undefined;
+      return {
+        files: files.map(([name, one]) => [name, hex(one)]),
+        directories: directories.map(([name, tree, meta]) => [name, hex(tree), hex(meta)]),
+      };
     } catch {
       return undefined;
     }

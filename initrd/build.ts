@@ -13,7 +13,8 @@ import { promisify } from 'node:util';
 import { systemError } from '../src/formats/errors.ts';
 import { withLock } from '../tools/cache.ts';
 import { bundleScripts, type Scripts } from './bundle.ts';
-import { QUICKJS_VERSION, quickjsSource } from './quickjs-source.ts';
+import { patchedQuickjs } from './patched-quickjs.ts';
+import { QUICKJS_VERSION } from './quickjs-source.ts';
 
 const run = promisify(execFile);
 
@@ -67,7 +68,7 @@ export async function buildPrepareRoot(output = OUTPUT): Promise<string> {
 /** Builds a program (its path in the project) for the runtime of the initramfs, under a name of its own. */
 export async function buildForInitramfs(entry: string, name: string, output = OUTPUT): Promise<string> {
   return await withLock(path.join(output, 'lock'), async () => {
-    const quickjs = await quickjsSource();
+    const quickjs = await patchedQuickjs(output);
     const objects = path.join(output, 'objects');
     await mkdir(objects, { recursive: true });
     const scripts = await bundleScripts(entry);
@@ -103,7 +104,7 @@ export async function buildWatched(
   output = OUTPUT,
 ): Promise<string> {
   return await withLock(path.join(output, 'lock'), async () => {
-    const quickjs = await quickjsSource();
+    const quickjs = await patchedQuickjs(output);
     const objects = path.join(output, 'objects');
     await mkdir(objects, { recursive: true });
     const watched = (file: string): Unit => {

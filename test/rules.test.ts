@@ -33,7 +33,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'src/personalities': ['src/formats/', 'src/adapters/', 'src/personalities/', 'node:'],
 };
 
-const INITRD_BUILD = ['build.ts', 'bundle.ts', 'lowering.ts', 'quickjs-source.ts'];
+const INITRD_BUILD = ['build.ts', 'bundle.ts', 'lowering.ts', 'patched-quickjs.ts', 'quickjs-source.ts'];
 
 function initrdProgram(): string[] {
   return sources('initrd').filter((file) => !INITRD_BUILD.includes(file.slice('initrd/'.length)));

@@ -29,53 +29,20 @@ JSValue bytes_from(JSContext *ctx, const void *data, size_t size)
     return array;
 }
 
-/* QuickJS takes and gives text as UTF-8: a character of two bytes for each byte that is not ASCII. */
-static JSValue byte_string(JSContext *ctx, const uint8_t *bytes, size_t size)
+/*
+ * The bytes of `text`, which is taken as a string and released by the caller in any case; NULL with a pending exception if it is
+ * no byte string.
+ */
+static const uint8_t *string_bytes(JSContext *ctx, JSValueConst value, JSValue *text, size_t *size)
 {
-    size_t ascii = 0;
-    while (ascii < size && bytes[ascii] < 0x80)
-        ascii++;
-    if (ascii == size)
-        return JS_NewStringLen(ctx, (const char *)bytes, size);
-    char *text = js_malloc(ctx, 2 * size);
-    if (!text)
-        return JS_EXCEPTION;
-    char *end = text;
-    for (size_t i = 0; i < size; i++) {
-        if (bytes[i] >= 0x80)
-            *end++ = 0xc0 | bytes[i] >> 6;
-        *end++ = bytes[i] < 0x80 ? bytes[i] : 0x80 | (bytes[i] & 0x3f);
-    }
-    JSValue string = JS_NewStringLen(ctx, text, end - text);
-    js_free(ctx, text);
-    return string;
-}
-
-/* How many bytes a byte string has; throws and returns -1 if it is none. */
-static ptrdiff_t count_bytes(JSContext *ctx, const char *text, size_t size)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < size; i++, count++) {
-        uint8_t byte = text[i];
-        if (byte >= 0x80 && ((byte & 0xfc) != 0xc0 || ++i == size)) {
-            JS_ThrowRangeError(ctx, "not a byte string");
-            return -1;
-        }
-    }
-    return count;
-}
-
-/* Those bytes, of a text that has been counted. */
-static void unpack(const char *text, size_t size, uint8_t *out, size_t count)
-{
-    if (count == size) {
-        memcpy(out, text, size);
-        return;
-    }
-    for (size_t i = 0; i < size; i++) {
-        uint8_t byte = text[i];
-        *out++ = byte < 0x80 ? byte : byte << 6 | (text[++i] & 0x3f);
-    }
+    /* In one piece. */
+    *text = JS_ToString(ctx, value);
+    if (JS_IsException(*text))
+        return NULL;
+    const uint8_t *bytes = JS_GetByteString(*text, size);
+    if (!bytes)
+        JS_ThrowRangeError(ctx, "not a byte string");
+    return bytes;
 }
 
 /* The arguments (bytes, start, end), of which the last two may be missing. */
@@ -102,22 +69,16 @@ static JSValue js_to_byte_string(JSContext *ctx, JSValueConst this_value, int ar
 {
     size_t size;
     const uint8_t *bytes = range_of(ctx, argv, &size);
-    return bytes ? byte_string(ctx, bytes, size) : JS_EXCEPTION;
+    return bytes ? JS_NewByteString(ctx, bytes, size) : JS_EXCEPTION;
 }
 
 static JSValue js_from_byte_string(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
 {
     size_t size;
-    const char *text = JS_ToCStringLen(ctx, &size, argv[0]);
-    if (!text)
-        return JS_EXCEPTION;
-    ptrdiff_t count = count_bytes(ctx, text, size);
-    JSValue array = count < 0 ? JS_EXCEPTION : bytes_from(ctx, text, count);
-    if (!JS_IsException(array)) {
-        size_t room;
-        unpack(text, size, bytes_of(ctx, array, &room), count);
-    }
-    JS_FreeCString(ctx, text);
+    JSValue text;
+    const uint8_t *bytes = string_bytes(ctx, argv[0], &text, &size);
+    JSValue array = bytes ? bytes_from(ctx, bytes, size) : JS_EXCEPTION;
+    JS_FreeValue(ctx, text);
     return array;
 }
 
@@ -125,39 +86,38 @@ static JSValue js_put_bytes(JSContext *ctx, JSValueConst this_value, int argc, J
 {
     size_t room, size;
     uint64_t at;
+    JSValue text;
     if (JS_ToIndex(ctx, &at, argv[1]))
         return JS_EXCEPTION;
-    const char *text = JS_ToCStringLen(ctx, &size, argv[2]);
-    if (!text)
-        return JS_EXCEPTION;
-    uint8_t *out = bytes_of(ctx, argv[0], &room);
-    ptrdiff_t count = out ? count_bytes(ctx, text, size) : -1;
-    if (count >= 0 && (at > room || (size_t)count > room - at)) {
+    const uint8_t *bytes = string_bytes(ctx, argv[2], &text, &size);
+    uint8_t *out = bytes ? bytes_of(ctx, argv[0], &room) : NULL;
+    JSValue result = JS_EXCEPTION;
+    if (out && (at > room || size > room - at)) {
         JS_ThrowRangeError(ctx, "no room for a byte string");
-        count = -1;
+    } else if (out) {
+        memcpy(out + at, bytes, size);
+        result = JS_UNDEFINED;
     }
-    if (count >= 0)
-        unpack(text, size, out + at, count);
-    JS_FreeCString(ctx, text);
-    return count < 0 ? JS_EXCEPTION : JS_UNDEFINED;
+    JS_FreeValue(ctx, text);
+    return result;
 }
 
 static JSValue js_hex(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
 {
     static const char digits[16] = "0123456789abcdef";
     size_t size;
-    char checksum[64];
+    uint8_t checksum[64];
     const uint8_t *bytes = range_of(ctx, argv, &size);
     if (!bytes)
         return JS_EXCEPTION;
-    char *text = 2 * size <= sizeof checksum ? checksum : js_malloc(ctx, 2 * size);
+    uint8_t *text = 2 * size <= sizeof checksum ? checksum : js_malloc(ctx, 2 * size);
     if (!text)
         return JS_EXCEPTION;
     for (size_t i = 0; i < size; i++) {
         text[2 * i] = digits[bytes[i] >> 4];
         text[2 * i + 1] = digits[bytes[i] & 15];
     }
-    JSValue string = JS_NewStringLen(ctx, text, 2 * size);
+    JSValue string = JS_NewByteString(ctx, text, 2 * size);
     if (text != checksum)
         js_free(ctx, text);
     return string;
@@ -190,23 +150,20 @@ static JSValue js_utf8_string(JSContext *ctx, JSValueConst this_value, int argc,
     const uint8_t *bytes = range_of(ctx, argv, &size);
     if (!bytes)
         return JS_EXCEPTION;
-    return is_utf8(bytes, bytes + size) ? byte_string(ctx, bytes, size) : JS_UNDEFINED;
+    return is_utf8(bytes, bytes + size) ? JS_NewByteString(ctx, bytes, size) : JS_UNDEFINED;
 }
 
 static JSValue js_is_plain(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv)
 {
-    size_t size, at = 0;
-    const char *text = JS_ToCStringLen(ctx, &size, argv[0]);
-    if (!text)
-        return JS_EXCEPTION;
-    /* What is not ASCII stands here in bytes above it. */
-    for (; at < size; at++) {
-        uint8_t byte = text[at];
-        if (byte <= 0x20 || byte >= 0x7f || byte == '\\' || byte == '"')
-            break;
-    }
-    JS_FreeCString(ctx, text);
-    return JS_NewBool(ctx, at == size);
+    size_t size = 0, at = 0;
+    JSValue text = JS_ToString(ctx, argv[0]);
+    if (JS_IsException(text))
+        return text;
+    const uint8_t *bytes = JS_GetByteString(text, &size);
+    while (at < size && bytes[at] > 0x20 && bytes[at] < 0x7f && bytes[at] != '\\' && bytes[at] != '"')
+        at++;
+    JS_FreeValue(ctx, text);
+    return JS_NewBool(ctx, bytes && at == size);
 }
 
 /* QuickJS fills up the arguments that are missing. */

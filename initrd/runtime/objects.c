@@ -119,18 +119,15 @@ static JSValue js_inspect_object(JSContext *ctx, JSValueConst this_value, int ar
     size_t digits, room;
     if (JS_ToInt32(ctx, &directory, argv[0]))
         return JS_EXCEPTION;
-    const char *checksum = JS_ToCStringLen(ctx, &digits, argv[1]);
-    if (!checksum)
-        return JS_EXCEPTION;
+    const uint8_t *checksum = JS_GetByteString(argv[1], &digits);
     char path[CHECKSUM_DIGITS + sizeof "/.file"];
-    int is_checksum = digits == CHECKSUM_DIGITS;
+    int is_checksum = checksum && digits == CHECKSUM_DIGITS;
     if (is_checksum) {
         memcpy(path, checksum, 2);
         path[2] = '/';
         memcpy(path + 3, checksum + 2, CHECKSUM_DIGITS - 2);
         memcpy(path + 1 + CHECKSUM_DIGITS, ".file", sizeof ".file");
     }
-    JS_FreeCString(ctx, checksum);
     uint8_t *record = bytes_of(ctx, argv[2], &room);
     if (!record)
         return JS_EXCEPTION;

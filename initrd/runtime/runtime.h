@@ -27,6 +27,14 @@ uint8_t *bytes_of(JSContext *ctx, JSValueConst value, size_t *size);
 /* A Uint8Array with a copy. */
 JSValue bytes_from(JSContext *ctx, const void *data, size_t size);
 
+/*
+ * Of shortcuts.h. The bytes of a string that is in one piece and has 8-bit characters only; NULL for any other. They are valid
+ * as long as the string.
+ */
+const uint8_t *JS_GetByteString(JSValueConst string, size_t *size);
+/* A string of those characters. */
+JSValue JS_NewByteString(JSContext *ctx, const uint8_t *bytes, size_t size);
+
 /* inspectObject() of sys.d.ts. */
 #define OBJECT_FUNCTIONS 1
 extern const JSCFunctionListEntry object_functions[OBJECT_FUNCTIONS];

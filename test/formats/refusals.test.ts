@@ -7,7 +7,7 @@ import { REFUSAL_CAUSES } from '../../src/formats/refusal-causes.ts';
 import { refusalCodes, refusalOf } from '../../src/formats/refusals.ts';
 
 const root = join(import.meta.dirname, '../..');
-const BUILD_TOOLS = ['build.ts', 'bundle.ts', 'quickjs-source.ts'];
+const BUILD_TOOLS = ['build.ts', 'bundle.ts', 'patched-quickjs.ts', 'quickjs-source.ts'];
 const SOURCES = [
   ...readdirSync(join(root, 'initrd'))
     .filter((name) => name.endsWith('.ts') && !BUILD_TOOLS.includes(name))

@@ -36,7 +36,8 @@ export interface BuildOptions {
 export function buildImage(store: ObjectStore, checksum: string, options: BuildOptions = {}): BuiltImage {
   const commit = parseCommit(store.commit(checksum), `commit ${checksum}`);
   try {
-    const image = writeImage(treeFromCommit(commit, observed(store, options), options));
+    const tree = treeFromCommit(commit, observed(store, options), options);
+    const image = writeImage(tree, { pathsHaveDigests: true });
     const { algorithm = 'sha256' } = options;
     return { image, digest: verityOfBytes(image, { ...USUAL_VERITY, algorithm }) };
   } finally {

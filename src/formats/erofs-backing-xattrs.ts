@@ -4,7 +4,7 @@
  * written from the node.
  */
 
-import type { ByteString } from './encoding.ts';
+import { type ByteString, putBytes } from './byte-strings.ts';
 import { MAX_SHARED_REFS, XATTR_HEADER_SIZE, XATTR_REF_SIZE } from './erofs-layout.ts';
 import {
   byName,
@@ -20,6 +20,33 @@ import {
 import * as overlay from './overlay.ts';
 import type { TreeNode } from './tree.ts';
 
+/** What an area has in common with those of other files: the same other xattrs, and values of the same lengths, not shared. */
+interface Like {
+  readonly xattrs: readonly XattrEntry[];
+  readonly digestBytes: number;
+  readonly pathBytes: number;
+  readonly size: number;
+}
+
+/** Nearly all files of an image are like the one before, so that only two values differ. */
+interface Pattern extends Like {
+  /** An area of them. */
+  readonly area: Uint8Array;
+  /** Where the values stand in it. */
+  readonly digestAt: number;
+  readonly pathAt: number;
+}
+
+const NONE_YET: Pattern = {
+  xattrs: [],
+  digestBytes: -1,
+  pathBytes: -1,
+  size: 0,
+  area: new Uint8Array(0),
+  digestAt: 0,
+  pathAt: 0,
+};
+
 export class BackingXattrs {
   readonly #pool: XattrPool;
   readonly #noDigest: XattrNameInfo;
@@ -32,13 +59,22 @@ export class BackingXattrs {
   readonly #entries: XattrEntry[] = [];
   readonly #metacopy: Uint32Array;
   readonly #path: Uint32Array;
+  /** 0 of those that have none of these entries. */
+  readonly #mayShare: Uint8Array;
+  #sized: Like = NONE_YET;
+  #written = NONE_YET;
   /** The last list of other xattrs that was looked at: most nodes have the same as the one before. */
   #others: readonly XattrEntry[] = [];
   #othersStandBefore = true;
   #othersBytes = XATTR_HEADER_SIZE;
 
   /** By inode number: of all nodes that are external, values that several have are found. */
-  constructor(pool: XattrPool, nodes: readonly TreeNode[], isExternal: Uint8Array) {
+  constructor(
+    pool: XattrPool,
+    nodes: readonly TreeNode[],
+    isExternal: Uint8Array,
+    pathsHaveDigests: boolean,
+  ) {
     this.#pool = pool;
     this.#noDigest = pool.name(overlay.METACOPY);
     this.#redirect = pool.name(overlay.REDIRECT, overlay.REDIRECT_LEAD);
@@ -51,25 +87,27 @@ export class BackingXattrs {
     this.#digests = digests;
     this.#metacopy = new Uint32Array(nodes.length);
     this.#path = new Uint32Array(nodes.length);
-    this.#share(nodes, isExternal);
+    this.#mayShare = new Uint8Array(nodes.length);
+    this.#share(nodes, isExternal, pathsHaveDigests);
   }
 
-  #share(nodes: readonly TreeNode[], isExternal: Uint8Array): void {
+  #share(nodes: readonly TreeNode[], isExternal: Uint8Array, pathsHaveDigests: boolean): void {
     const digests = new Int32Array(nodes.length).fill(NO_HASH);
     const payloads = new Int32Array(nodes.length).fill(NO_HASH);
     let undigested = 0;
     for (let ino = 0; ino < nodes.length; ino++) {
       if (isExternal[ino] === 0) continue;
       const { digest, payload } = nodes[ino] as TreeNode;
-      // Without a digest overlayfs has nothing to verify.
       if (digest !== undefined) digests[ino] = firstBits(digest);
+      // Without a digest overlayfs has nothing to verify.
       else if (undigested === 0) undigested = this.#use(this.#metacopy, ino, this.#noDigest, overlay.EMPTY);
       else this.#useAgain(this.#metacopy, ino, undigested);
-      if (payload) payloads[ino] = pathHash(payload);
+      if (payload && (digest === undefined || !pathsHaveDigests)) payloads[ino] = pathHash(payload);
     }
     for (const ino of repeated(digests)) {
-      const digest = (nodes[ino] as TreeNode).digest as ByteString;
-      this.#use(this.#metacopy, ino, this.#nameOf(digest), digest);
+      const { digest, payload } = nodes[ino] as TreeNode;
+      this.#use(this.#metacopy, ino, this.#nameOf(digest), digest as ByteString);
+      if (payload && pathsHaveDigests) payloads[ino] = pathHash(payload);
     }
     for (const ino of repeated(payloads)) {
       this.#use(this.#path, ino, this.#redirect, (nodes[ino] as TreeNode).payload as ByteString);
@@ -80,23 +118,37 @@ export class BackingXattrs {
   #use(column: Uint32Array, ino: number, name: XattrNameInfo, value: ByteString): number {
     const place = this.#entries.push(this.#pool.use(name, value));
     column[ino] = place;
+    this.#mayShare[ino] = 1;
     return place;
   }
 
   #useAgain(column: Uint32Array, ino: number, place: number): void {
     this.#pool.useAgain(this.#entries[place - 1] as XattrEntry);
     column[ino] = place;
+    this.#mayShare[ino] = 1;
   }
 
   /** As xattrAreaSize(), of an external node with all that it has; `xattrs` are those besides. */
   areaSize(ino: number, node: TreeNode, xattrs: readonly XattrEntry[]): number {
+    const { digest, payload } = node;
+    if (this.#mayShare[ino] !== 0 || !digest || !payload) return this.#areaSize(ino, node, xattrs);
+    const like = this.#sized;
+    if (digest.length === like.digestBytes && payload.length === like.pathBytes && xattrs === like.xattrs) {
+      return like.size;
+    }
+    const size = this.#areaSize(ino, node, xattrs);
+    this.#sized = { xattrs, digestBytes: digest.length, pathBytes: payload.length, size };
+    return size;
+  }
+
+  #areaSize(ino: number, node: TreeNode, xattrs: readonly XattrEntry[]): number {
     if (xattrs !== this.#others) this.#lookAt(xattrs);
     if (!this.#othersStandBefore) return xattrAreaSize(this.allOf(ino, node, xattrs));
     const { digest, payload } = node;
     let size = this.#othersBytes;
-    if (this.#metacopy[ino] !== 0 && this.#shared(this.#metacopy, ino) !== undefined) size += XATTR_REF_SIZE;
+    if (this.#shared(this.#metacopy, ino) !== undefined) size += XATTR_REF_SIZE;
     else size += entrySize(this.#nameOf(digest), digest ?? overlay.EMPTY);
-    if (this.#path[ino] !== 0 && this.#shared(this.#path, ino) !== undefined) size += XATTR_REF_SIZE;
+    if (this.#shared(this.#path, ino) !== undefined) size += XATTR_REF_SIZE;
     else if (payload) size += entrySize(this.#redirect, payload);
     return size;
   }
@@ -111,20 +163,40 @@ export class BackingXattrs {
     xattrs: readonly XattrEntry[],
     sharedBase: number,
   ): void {
+    const { digest, payload } = node;
+    if (this.#mayShare[ino] === 0 && digest && payload) {
+      const like = this.#written;
+      if (digest.length === like.digestBytes && payload.length === like.pathBytes && xattrs === like.xattrs) {
+        out.set(like.area, start);
+        putBytes(out, start + like.digestAt, digest);
+        putBytes(out, start + like.pathAt, payload);
+        return;
+      }
+    }
+    this.#writeArea(out, words, start, ino, node, xattrs, sharedBase);
+  }
+
+  #writeArea(
+    out: Uint8Array,
+    words: Int32Array,
+    start: number,
+    ino: number,
+    node: TreeNode,
+    xattrs: readonly XattrEntry[],
+    sharedBase: number,
+  ): void {
     if (xattrs !== this.#others) this.#lookAt(xattrs);
     if (!this.#othersStandBefore) {
       writeXattrArea(out, words, start, this.allOf(ino, node, xattrs), sharedBase);
       return;
     }
     const { digest, payload } = node;
-    const metacopy = this.#metacopy[ino] === 0 ? undefined : this.#shared(this.#metacopy, ino);
-    const redirect = this.#path[ino] === 0 ? undefined : this.#shared(this.#path, ino);
+    const metacopy = this.#shared(this.#metacopy, ino);
+    const redirect = this.#shared(this.#path, ino);
     let filter = payload ? this.#filterBits : this.#noDigest.filterBit;
     let at = start + XATTR_HEADER_SIZE;
     let own = 0;
-    // Not by an iterator, which takes longer than all else here before an engine has compiled it.
-    for (let i = 0; i < xattrs.length; i++) {
-      const entry = xattrs[i] as XattrEntry;
+    for (const entry of xattrs) {
       filter |= entry.name.filterBit;
       if (entry.uses > 1) at = writeReference(words, at, entry, sharedBase);
       else own++;
@@ -136,8 +208,14 @@ export class BackingXattrs {
     if (own > 0) {
       for (const { name, value, uses } of xattrs) if (uses === 1) at = writeEntry(out, at, name, value);
     }
-    if (metacopy === undefined) at = writeEntry(out, at, this.#nameOf(digest), digest ?? overlay.EMPTY);
-    if (payload && redirect === undefined) writeEntry(out, at, this.#redirect, payload);
+    const digestName = this.#nameOf(digest);
+    const digestAt = at + digestName.headBytes - start;
+    if (metacopy === undefined) at = writeEntry(out, at, digestName, digest ?? overlay.EMPTY);
+    const pathAt = at + this.#redirect.headBytes - start;
+    if (payload && redirect === undefined) at = writeEntry(out, at, this.#redirect, payload);
+    if (this.#mayShare[ino] !== 0 || !digest || !payload) return;
+    const lengths = { digestBytes: digest.length, pathBytes: payload.length, size: at - start };
+    this.#written = { xattrs, ...lengths, area: out.slice(start, at), digestAt, pathAt };
   }
 
   #lookAt(xattrs: readonly XattrEntry[]): void {
@@ -146,10 +224,7 @@ export class BackingXattrs {
     this.#othersBytes = xattrs.length > 0 ? xattrAreaSize(xattrs) : XATTR_HEADER_SIZE;
   }
 
-  /**
-   * The entry of a value that several have. Who is asked for every file looks at the column first: where no engine compiles,
-   * four calls are a fiftieth of writing an image.
-   */
+  /** The entry of a value that several have. */
   #shared(column: Uint32Array, ino: number): XattrEntry | undefined {
     const place = column[ino] as number;
     if (place === 0) return undefined;

@@ -68,10 +68,15 @@ export const WHITEOUT_MODE = S_IFCHR | 0o644;
 
 /**
  * Version 1 exists for whiteouts: a tree that has one gets `max`, every other one `min`. A value of `max` below `min`
- * counts as `min`.
+ * counts as `min`. `pathsHaveDigests`: see ImageOptions.
  */
-export function planImage(tree: ValidatedTree, min: FormatVersion, max: FormatVersion = min): ImagePlan {
-  return new Planner(tree, min, max < min ? min : max).plan();
+export function planImage(
+  tree: ValidatedTree,
+  min: FormatVersion,
+  max: FormatVersion = min,
+  pathsHaveDigests = false,
+): ImagePlan {
+  return new Planner(tree, min, max < min ? min : max).plan(pathsHaveDigests);
 }
 
 // Shared by all that have none: tens of thousands of empty arrays cost more time in the collector than the rest.
@@ -123,11 +128,11 @@ class Planner {
     this.#rootWhiteout = rootWhiteout(tree);
   }
 
-  plan(): ImagePlan {
+  plan(pathsHaveDigests: boolean): ImagePlan {
     for (let i = 0; i < this.#directories.length; i++) this.#queueChildren(this.#directories[i] as Directory);
     this.#connectLinks();
     const inodes = this.#storedInodes();
-    const backing = new BackingXattrs(this.#pool, this.#nodes, inodes.isExternal);
+    const backing = new BackingXattrs(this.#pool, this.#nodes, inodes.isExternal, pathsHaveDigests);
     return {
       version: this.#version,
       inodes,
@@ -157,7 +162,11 @@ class Planner {
     if (ino === 0) this.#queueRootWhiteouts(children);
     if (!this.#isSorted) this.#sortEntries(directory.from, first);
     directory.to = this.#names.length;
-    for (let i = first; i < nodes.length; i++) this.#number(nodes[i] as TreeNode, i);
+    for (let i = first; i < nodes.length; i++) {
+      if (((nodes[i] as TreeNode).mode & S_IFMT) !== S_IFDIR) continue;
+      directory.subdirectories++;
+      this.#directories.push(newDirectory(i, ino));
+    }
   }
 
   #queueChild(child: TreeNode, name: ByteString): void {
@@ -199,12 +208,6 @@ class Planner {
     }
   }
 
-  #number(node: TreeNode, ino: number): void {
-    if ((node.mode & S_IFMT) !== S_IFDIR) return;
-    this.#directory.subdirectories++;
-    this.#directories.push(newDirectory(ino, this.#directory.ino));
-  }
-
   #queueRootWhiteouts(children: TreeNode['children']): void {
     this.#isSorted = false;
     for (const name of OBJECT_DIR_NAMES) {
@@ -231,40 +234,43 @@ class Planner {
     }
   }
 
+  /** One loop without a call for each inode: those would be a twentieth of an image where no engine compiles. */
   #storedInodes(): PlannedInodes {
-    const count = this.#nodes.length;
-    const stored = {
-      nodes: this.#nodes,
-      mode: new Uint16Array(count),
-      nlink: new Uint32Array(count),
-      isExternal: new Uint8Array(count),
-      xattrs: [],
-      entriesFrom: new Uint32Array(count),
-      entriesTo: new Uint32Array(count),
-    };
+    const nodes = this.#nodes;
+    const count = nodes.length;
+    const mode = new Uint16Array(count);
+    const nlink = new Uint32Array(count);
+    const external = new Uint8Array(count);
+    const xattrs: (readonly XattrEntry[])[] = [];
+    const entriesFrom = new Uint32Array(count);
+    const entriesTo = new Uint32Array(count);
+    const rootWhiteout = this.#rootWhiteout;
+    const directories = this.#directories;
     let next = 0;
     for (let ino = 0; ino < count; ino++) {
-      const isDirectory = this.#directories[next]?.ino === ino;
-      this.#store(stored, ino, isDirectory ? this.#directories[next++] : undefined);
+      const node = nodes[ino] as TreeNode;
+      const type = node.mode & S_IFMT;
+      mode[ino] = node.mode;
+      nlink[ino] = node.nlink;
+      let hasMarks = ino === 0;
+      let directory: Directory | undefined;
+      if (type === S_IFDIR) {
+        directory = directories[next++] as Directory;
+        nlink[ino] = 2 + directory.subdirectories;
+        entriesFrom[ino] = directory.from;
+        entriesTo[ino] = directory.to;
+        hasMarks ||= directory.hasWhiteout;
+      } else if (type === S_IFCHR && isWhiteout(node) && node !== rootWhiteout) {
+        mode[ino] = (node.mode & ~S_IFMT) | S_IFREG;
+        hasMarks = true;
+      } else if (isExternal(node)) {
+        external[ino] = 1;
+      }
+      if (node.mtimeSec !== this.#earliestSec || node.mtimeNsec !== this.#earliestNsec) this.#noteTime(node);
+      if (hasMarks) xattrs[ino] = this.#markedXattrs(node, ino, directory);
+      else xattrs[ino] = node.xattrs === NO_NODE_XATTRS ? NO_XATTRS : this.#xattrsOf(node);
     }
-    return stored;
-  }
-
-  #store(stored: PlannedInodes, ino: number, directory: Directory | undefined): void {
-    const node = this.#nodes[ino] as TreeNode;
-    const { mtimeSec, mtimeNsec } = node;
-    if (mtimeSec !== this.#earliestSec || mtimeNsec !== this.#earliestNsec) this.#noteTime(node);
-    const isHidden = (node.mode & S_IFMT) === S_IFCHR && isWhiteout(node) && node !== this.#rootWhiteout;
-    stored.mode[ino] = isHidden ? (node.mode & ~S_IFMT) | S_IFREG : node.mode;
-    stored.nlink[ino] = node.nlink;
-    if (isExternal(node)) stored.isExternal[ino] = 1;
-    if (directory !== undefined) {
-      stored.nlink[ino] = 2 + directory.subdirectories;
-      stored.entriesFrom[ino] = directory.from;
-      stored.entriesTo[ino] = directory.to;
-    }
-    const hasMarks = isHidden || ino === 0 || directory?.hasWhiteout === true;
-    stored.xattrs[ino] = hasMarks ? this.#markedXattrs(node, ino, directory) : this.#xattrsOf(node);
+    return { nodes, mode, nlink, isExternal: external, xattrs, entriesFrom, entriesTo };
   }
 
   #noteTime({ mtimeSec, mtimeNsec }: TreeNode): void {
@@ -277,7 +283,7 @@ class Planner {
 
   /** Those that the node itself carries. */
   #xattrsOf({ xattrs }: TreeNode): readonly XattrEntry[] {
-    if (xattrs === NO_NODE_XATTRS || xattrs.size === 0) return NO_XATTRS;
+    if (xattrs.size === 0) return NO_XATTRS;
     const pool = this.#pool;
     let list = this.#lists.get(xattrs);
     if (list !== undefined) {

@@ -8,8 +8,14 @@
 import { type ByteString, putBytes } from './byte-strings.ts';
 import { roundUp } from './bytes.ts';
 import * as layout from './erofs-layout.ts';
-import { type FormatVersion, type ImagePlan, type PlannedEntries, planImage } from './erofs-plan.ts';
-import { writeXattrArea, type XattrEntry, xattrAreaSize, xattrCount } from './erofs-xattrs.ts';
+import {
+  type FormatVersion,
+  type ImagePlan,
+  type PlannedEntries,
+  type PlannedInodes,
+  planImage,
+} from './erofs-plan.ts';
+import { writeXattrArea, type XattrEntry, xattrAreaSize } from './erofs-xattrs.ts';
 import { badInput } from './errors.ts';
 import {
   isWhiteout,
@@ -28,6 +34,8 @@ export interface ImageOptions {
   minVersion?: FormatVersion;
   /** Used when the tree needs it; default 1. A value below `minVersion` counts as `minVersion`. */
   maxVersion?: FormatVersion;
+  /** Files with the same backing path have the same digest, as those of a commit: then fewer paths have to be compared. */
+  pathsHaveDigests?: boolean;
 }
 
 const { BLOCK_SIZE, SLOT_SIZE, DIRENT_SIZE } = layout;
@@ -50,7 +58,8 @@ const MAX_U32 = 0xffffffff;
 
 /** The image of this tree. With the default options it is the one whose digest ostree puts into commits. */
 export function writeImage(tree: ValidatedTree, options: ImageOptions = {}): Uint8Array {
-  const plan = planImage(tree, options.minVersion ?? 0, options.maxVersion ?? 1);
+  const { minVersion = 0, maxVersion = 1, pathsHaveDigests = false } = options;
+  const plan = planImage(tree, minVersion, maxVersion, pathsHaveDigests);
   return emitImage(plan, layoutImage(plan));
 }
 
@@ -82,21 +91,65 @@ export class ImageLayout {
   }
 }
 
-/** Gives every inode of the plan its place. */
+/**
+ * Gives every inode of the plan its place. What an engine that does not compile spends most on are calls and looking for
+ * properties: here, and in emitImage(), what nearly all inodes need is done in one loop, over columns that are at hand.
+ */
 export function layoutImage(plan: ImagePlan): ImageLayout {
   plan.xattrs.layoutShared();
-  const count = plan.inodes.nodes.length;
+  const { backing, hasOneTime } = plan;
+  const { nodes, nlink, isExternal, xattrs } = plan.inodes;
+  const count = nodes.length;
   const places = new ImageLayout(count);
+  const { nid, isExtended, xattrBytes, tail, blocks, size } = places;
   let end: number = layout.SUPER.END;
-  let blocks = 0;
+  let dataBlocks = 0;
   for (let ino = 0; ino < count; ino++) {
-    // As roundUp(), without a call for each.
-    end = placeInode(plan, places, ino, end + (-end & (SLOT_SIZE - 1)));
-    blocks += places.blocks[ino] as number;
+    const node = nodes[ino] as TreeNode;
+    const list = xattrs[ino] as readonly XattrEntry[];
+    let bytes = node.size;
+    let area = 0;
+    if (isExternal[ino] === 1) {
+      size[ino] = bytes;
+      tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(bytes);
+      area = backing !== undefined ? backing.areaSize(ino, node, list) : xattrAreaSize(list);
+    } else {
+      bytes = measureData(plan, places, ino);
+      if (list.length > 0) area = xattrAreaSize(list);
+    }
+    let head = layout.INODE_COMPACT_SIZE + area;
+    if (
+      (!hasOneTime && !hasTime(plan, node)) ||
+      bytes > MAX_U32 ||
+      (nlink[ino] as number) > MAX_U16 ||
+      node.uid > MAX_U16 ||
+      node.gid > MAX_U16
+    ) {
+      isExtended[ino] = 1;
+      head = layout.INODE_EXTENDED_SIZE + area;
+    }
+    // As roundUp().
+    let at = end + (-end & (SLOT_SIZE - 1));
+    let behind = tail[ino] as number;
+    const isLink = (node.mode & S_IFMT) === S_IFLNK;
+    // Otherwise it stands where it begins.
+    if (isLink || ((at + head) % BLOCK_SIZE) + behind > BLOCK_SIZE) {
+      const place = layout.placeInode(isLink, at, head, behind);
+      at = place.offset;
+      if (place.moved) {
+        blocks[ino] = (blocks[ino] as number) + 1;
+        tail[ino] = 0;
+        behind = 0;
+      }
+    }
+    xattrBytes[ino] = area;
+    nid[ino] = at / SLOT_SIZE;
+    dataBlocks += blocks[ino] as number;
+    end = at + head + behind;
   }
   places.inodesEnd = roundUp(end, SLOT_SIZE);
   places.dataStart = roundUp(places.inodesEnd + plan.xattrs.sharedSize, BLOCK_SIZE);
-  places.bytes = places.dataStart + blocks * BLOCK_SIZE;
+  places.bytes = places.dataStart + dataBlocks * BLOCK_SIZE;
   return places;
 }
 
@@ -105,14 +158,62 @@ export function emitImage(plan: ImagePlan, places: ImageLayout): Uint8Array {
   const out = new Uint8Array(places.bytes);
   const view = new DataView(out.buffer);
   // In the order of the processor's bytes: little endian wherever this runs.
-  const image = { out, view, words: new Int32Array(out.buffer) };
+  const words = new Int32Array(out.buffer);
+  const image = { out, view, words };
   writeHeader(view, plan);
   writeSuperblock(view, plan, places);
-  const count = plan.inodes.nodes.length;
+  const { backing } = plan;
+  const { nodes, mode, nlink, isExternal, xattrs } = plan.inodes;
+  const { nid, isExtended, xattrBytes, tail, blocks, size } = places;
+  const sharedBase = places.inodesEnd % BLOCK_SIZE;
+  const count = nodes.length;
   let block = places.dataStart / BLOCK_SIZE;
   for (let ino = 0; ino < count; ino++) {
-    writeFile(image, plan, places, ino, block);
-    block += places.blocks[ino] as number;
+    const node = nodes[ino] as TreeNode;
+    const stored = mode[ino] as number;
+    const external = isExternal[ino] === 1;
+    const behind = tail[ino] as number;
+    const own = blocks[ino] as number;
+    const area = xattrBytes[ino] as number;
+    const at = (nid[ino] as number) * SLOT_WORDS;
+    let form: number = behind !== 0 ? layout.LAYOUT_FLAT_INLINE : layout.LAYOUT_FLAT_PLAIN;
+    let union = own > 0 ? block : 0;
+    if (external) {
+      form = layout.LAYOUT_CHUNK_BASED;
+      // libcomposefs lets the chunk format and the first data block overlap.
+      union = (union & 0xffff0000) | (layout.chunkBits(node.size) - layout.BLOCK_SIZE_LOG2);
+    } else {
+      const type = stored & S_IFMT;
+      if (type === S_IFCHR || type === S_IFBLK) union = node.rdev;
+    }
+    const extended = isExtended[ino] as number;
+    // i_xattr_icount.
+    const xattrWords = area > 0 ? (area - layout.XATTR_HEADER_SIZE) / 4 + 1 : 0;
+    words[at] = (form << layout.FORMAT_LAYOUT_SHIFT) | extended | (xattrWords << 16);
+    words[at + SIZE_WORD] = size[ino] as number;
+    words[at + UNION_WORD] = union;
+    words[at + INO_WORD] = ino;
+    let start = 4 * (at + COMPACT_WORDS);
+    if (extended === 0) {
+      words[at + MODE_WORD] = stored | ((nlink[ino] as number) << 16);
+      words[at + UID_WORD] = node.uid | (node.gid << 16);
+    } else {
+      writeExtended(image, plan.inodes, ino, at);
+      start = 4 * (at + EXTENDED_WORDS);
+    }
+    if (area > 0) {
+      const list = xattrs[ino] as readonly XattrEntry[];
+      if (external && backing !== undefined) {
+        backing.writeArea(out, words, start, ino, node, list, sharedBase);
+      } else {
+        writeXattrArea(out, words, start, list, sharedBase);
+      }
+    }
+    // Nearly all files are one chunk.
+    if (external && behind === layout.CHUNK_INDEX_SIZE) words[(start + area) / 4] = layout.CHUNK_HOLE;
+    else if (external) writeChunks(image, start + area, behind, block);
+    else if (own + behind > 0) writeData(image, plan, places, ino, start + area, block);
+    block += own;
   }
   plan.xattrs.writeShared(out, places.inodesEnd);
   return out;
@@ -125,52 +226,21 @@ interface Image {
   readonly words: Int32Array;
 }
 
-/** `start` is where it goes when nothing behind it crosses a block; returns where it ends. */
-function placeInode(plan: ImagePlan, places: ImageLayout, ino: number, start: number): number {
-  const { inodes, backing } = plan;
-  const node = inodes.nodes[ino] as TreeNode;
-  const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
-  const type = (inodes.mode[ino] as number) & S_IFMT;
-  const external = inodes.isExternal[ino] === 1;
-  const size = external ? node.size : measureData(plan, places, ino, type);
-  if (external) places.tail[ino] = layout.CHUNK_INDEX_SIZE * layout.chunkCount(size);
-  const isExtended =
-    (!plan.hasOneTime && !hasTime(plan, node)) ||
-    size > MAX_U32 ||
-    (inodes.nlink[ino] as number) > MAX_U16 ||
-    node.uid > MAX_U16 ||
-    node.gid > MAX_U16;
-  const xattrBytes =
-    external && backing !== undefined ? backing.areaSize(ino, node, xattrs) : xattrAreaSize(xattrs);
-  const head = (isExtended ? layout.INODE_EXTENDED_SIZE : layout.INODE_COMPACT_SIZE) + xattrBytes;
-  let tail = places.tail[ino] as number;
-  let at = start;
-  // Nothing to place, as of most: saves an object for each.
-  if (type === S_IFLNK || ((start + head) % BLOCK_SIZE) + tail > BLOCK_SIZE) {
-    const { offset, moved } = layout.placeInode(type === S_IFLNK, start, head, tail);
-    at = offset;
-    if (moved) {
-      places.blocks[ino] = (places.blocks[ino] as number) + 1;
-      places.tail[ino] = 0;
-      tail = 0;
-    }
-  }
-  if (isExtended) places.isExtended[ino] = 1;
-  if (type === S_IFREG || type === S_IFDIR || type === S_IFLNK) places.size[ino] = size;
-  places.xattrBytes[ino] = xattrBytes;
-  places.nid[ino] = at / SLOT_SIZE;
-  return at + head + tail;
-}
-
-/** Whole blocks and the bytes behind the inode, of what is not external. Returns the size. */
-function measureData(plan: ImagePlan, places: ImageLayout, ino: number, type: number): number {
+/** Size, whole blocks and the bytes behind the inode, of what is not external. Returns the size. */
+function measureData(plan: ImagePlan, places: ImageLayout, ino: number): number {
   const node = plan.inodes.nodes[ino] as TreeNode;
   const { content, payload } = node;
-  if (type === S_IFDIR) return measureDirectory(plan, places, ino);
-  if (type === S_IFLNK) {
-    const { length } = payload ?? '';
-    places.tail[ino] = length;
-    return length;
+  switch (node.mode & S_IFMT) {
+    case S_IFDIR:
+      return measureDirectory(plan, places, ino);
+    case S_IFLNK: {
+      const { length } = payload ?? '';
+      places.size[ino] = length;
+      places.tail[ino] = length;
+      return length;
+    }
+    case S_IFREG:
+      places.size[ino] = node.size;
   }
   if (content !== undefined) {
     const tail = layout.tailOfContent(content.length);
@@ -199,9 +269,11 @@ function measureDirectory({ inodes, entries }: ImagePlan, places: ImageLayout, i
     blocks++;
     used = 0;
   }
+  const bytes = blocks * BLOCK_SIZE + used;
+  places.size[ino] = bytes;
   places.blocks[ino] = blocks;
   places.tail[ino] = used;
-  return blocks * BLOCK_SIZE + used;
+  return bytes;
 }
 
 /** Whether it has the time of the whole image: the only one that a compact inode has. */
@@ -240,71 +312,22 @@ function writeSuperblock(view: DataView, plan: ImagePlan, { nid, inodesEnd, byte
   view.setUint32(SUPER.XATTR_BLKADDR, Math.floor(inodesEnd / BLOCK_SIZE), true);
 }
 
-/** An inode, its xattrs and its data. `block`: the first one that it may have. */
-function writeFile(image: Image, plan: ImagePlan, places: ImageLayout, ino: number, block: number): void {
-  const { inodes, backing } = plan;
-  const { out, words } = image;
-  const blocks = places.blocks[ino] as number;
-  const tail = places.tail[ino] as number;
-  const xattrBytes = places.xattrBytes[ino] as number;
-  const isExternal = inodes.isExternal[ino] !== 0;
-  const node = inodes.nodes[ino] as TreeNode;
-  const end = 4 * writeInode(image, plan, places, ino, blocks > 0 ? block : 0);
-  if (xattrBytes > 0) {
-    const xattrs = inodes.xattrs[ino] as readonly XattrEntry[];
-    const sharedBase = places.inodesEnd % BLOCK_SIZE;
-    if (!isExternal || backing === undefined) writeXattrArea(out, words, end, xattrs, sharedBase);
-    else backing.writeArea(out, words, end, ino, node, xattrs, sharedBase);
-  }
-  const tailStart = end + xattrBytes;
-  // Nearly all files are one chunk: what it takes to call for that is a thirtieth of writing an image under QuickJS.
-  if (isExternal && tail === layout.CHUNK_INDEX_SIZE) words[tailStart / 4] = layout.CHUNK_HOLE;
-  else if (isExternal) writeChunks(image, tailStart, tail, block);
-  else if (blocks + tail > 0) writeData(image, plan, places, ino, tailStart, block);
-}
-
-/** `block`: its first one, or 0. Returns the word that its xattrs begin with. */
-function writeInode(
+/** What an extended inode at this word has of its own. */
+function writeExtended(
   { words, view }: Image,
-  { inodes }: ImagePlan,
-  places: ImageLayout,
+  { nodes, mode, nlink }: PlannedInodes,
   ino: number,
-  block: number,
-): number {
-  const node = inodes.nodes[ino] as TreeNode;
-  const mode = inodes.mode[ino] as number;
-  const nlink = inodes.nlink[ino] as number;
-  const isExtended = places.isExtended[ino] as number;
-  const at = (places.nid[ino] as number) * SLOT_WORDS;
-  let form: number = layout.LAYOUT_FLAT_PLAIN;
-  let union = block;
-  if (inodes.isExternal[ino] !== 0) {
-    form = layout.LAYOUT_CHUNK_BASED;
-    // libcomposefs lets the chunk format and the first data block overlap.
-    union = (block & 0xffff0000) | (layout.chunkBits(node.size) - layout.BLOCK_SIZE_LOG2);
-  } else {
-    const type = mode & S_IFMT;
-    if (places.tail[ino] !== 0) form = layout.LAYOUT_FLAT_INLINE;
-    if (type === S_IFCHR || type === S_IFBLK) union = node.rdev;
-  }
-  words[at] =
-    (form << layout.FORMAT_LAYOUT_SHIFT) | isExtended | (xattrCount(places.xattrBytes[ino] as number) << 16);
-  words[at + SIZE_WORD] = places.size[ino] as number;
-  words[at + UNION_WORD] = union;
-  words[at + INO_WORD] = ino;
-  if (isExtended === 0) {
-    words[at + MODE_WORD] = mode | (nlink << 16);
-    words[at + UID_WORD] = node.uid | (node.gid << 16);
-    return at + COMPACT_WORDS;
-  }
-  words[at + MODE_WORD] = mode;
-  if ((mode & S_IFMT) === S_IFREG && node.size > MAX_U32) words[at + SIZE_WORD + 1] = node.size / 2 ** 32;
+  at: number,
+): void {
+  const node = nodes[ino] as TreeNode;
+  const stored = mode[ino] as number;
+  words[at + MODE_WORD] = stored;
+  if ((stored & S_IFMT) === S_IFREG && node.size > MAX_U32) words[at + SIZE_WORD + 1] = node.size / 2 ** 32;
   words[at + UID_WORD] = node.uid;
   words[at + GID_WORD] = node.gid;
   view.setBigInt64(4 * at + layout.EXTENDED.MTIME, node.mtimeSec, true);
   words[at + MTIME_NSEC_WORD] = node.mtimeNsec;
-  words[at + NLINK_WORD] = nlink;
-  return at + EXTENDED_WORDS;
+  words[at + NLINK_WORD] = nlink[ino] as number;
 }
 
 /** The list of chunks of an external file: holes. */
@@ -350,6 +373,10 @@ function writeDirectory(
   let first = inodes.entriesFrom[ino] as number;
   let used = 0;
   let chunk = 0;
+  if (blocks === 0) {
+    writeDirents(image, entries, inodes.mode, places.nid, tailStart, first, to);
+    return;
+  }
   const write = (end: number) => {
     const start = chunk < blocks ? (block + chunk) * BLOCK_SIZE : tailStart;
     writeDirents(image, entries, inodes.mode, places.nid, start, first, end);
@@ -377,15 +404,18 @@ function writeDirents(
   first: number,
   end: number,
 ): void {
-  let nameOffset = (end - first) * DIRENT_SIZE;
+  const table = (end - first) * DIRENT_SIZE;
+  let nameOffset = table;
   let at = start / 4;
+  let text = '';
   for (let i = first; i < end; i++) {
-    const name = names[i] as ByteString;
     const ino = inodes[i] as number;
     words[at] = nids[ino] as number;
     words[at + 2] = nameOffset | ((layout.DIRENT_TYPES[(modes[ino] as number) >> 12] as number) << 16);
-    putBytes(out, start + nameOffset, name);
+    const name = names[i] as ByteString;
+    text += name;
     nameOffset += name.length;
     at += DIRENT_WORDS;
   }
+  putBytes(out, start + table, text as ByteString);
 }

@@ -141,11 +141,6 @@ export function xattrAreaSize(entries: readonly XattrEntry[]): number {
   return XATTR_HEADER_SIZE + refs * XATTR_REF_SIZE + inline;
 }
 
-/** i_xattr_icount of an area of that size. */
-export function xattrCount(areaSize: number): number {
-  return areaSize === 0 ? 0 : (areaSize - XATTR_HEADER_SIZE) / 4 + 1;
-}
-
 /** `sharedBase`: where the shared table starts, counted from the block that the superblock names. */
 export function writeXattrArea(
   out: Uint8Array,

@@ -177,24 +177,23 @@ class TreeBuilder {
 
   #addFiles({ children, dirTree, jobs, path }: PendingFiles): void {
     const { files, checksums } = dirTree;
-    for (let i = 0; i < files.length; i++) {
-      const name = files[i] as ByteString;
-      const checksum = checksums[i] as string;
-      const job = jobs === undefined ? NO_JOB : (jobs[i] as number);
-      const known = job < 0 ? this.#files.get(checksum) : this.#announced[job];
-      children.set(name, fileNode(known ?? this.#file(checksum, job, path, name), checksum));
-    }
-  }
-
-  #file(checksum: string, job: number, path: string, name: ByteString): OstreeFile {
+    const source = this.#source;
+    let at = 0;
     try {
-      const file = this.#source.file(checksum, job);
-      if (!this.#fits(file)) this.isOrdinary = false;
-      if (job < 0) this.#files.set(checksum, file);
-      else this.#announced[job] = file;
-      return file;
+      for (; at < files.length; at++) {
+        const checksum = checksums[at] as string;
+        const job = jobs === undefined ? NO_JOB : (jobs[at] as number);
+        let file = job < 0 ? this.#files.get(checksum) : this.#announced[job];
+        if (file === undefined) {
+          file = source.file(checksum, job);
+          if (!this.#fits(file)) this.isOrdinary = false;
+          if (job < 0) this.#files.set(checksum, file);
+          else this.#announced[job] = file;
+        }
+        children.set(files[at] as ByteString, fileNode(file, checksum));
+      }
     } catch (error) {
-      throw neededFor(path + name, error);
+      throw neededFor(path + files[at], error);
     }
   }
 

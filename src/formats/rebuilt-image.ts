@@ -19,7 +19,7 @@ export function rebuiltImage(
   verdict: Verdict,
   { objects, hasher }: { objects: () => ObjectSource; hasher: Hasher },
 ): Uint8Array {
-  const image = writeImage(treeFromCommit(verdict.commit, objects()));
+  const image = writeImage(treeFromCommit(verdict.commit, objects()), { pathsHaveDigests: true });
   const digest = verityDigest(image, hasher);
   if (equalBytes(digest, verdict.digest)) return image;
   throw refused('image-digest-mismatch', `the digest of ${REBUILT_IMAGE} is ${hex(digest)}`);

@@ -44,6 +44,11 @@ describe('writeImage()', () => {
     expect(imageOf(ROOT + a + b)).toEqual(imageOf(ROOT + swapped + a));
   });
 
+  it('takes the size of a directory from its entries, whatever its node says', () => {
+    const line = (size: number) => `${ROOT}/d ${size} 40755 2 70000 0 0 0.0 - - -\n`;
+    expect(imageOf(line(5_000_000_000))).toEqual(imageOf(line(0)));
+  });
+
   it('shares the digests and paths that several files have, and no others, also when all look alike', () => {
     // In the tables that find them, all of these begin at the same place.
     const digits = (i: number) => (i * 32768).toString(16).padStart(8, '0');
@@ -58,6 +63,37 @@ describe('writeImage()', () => {
     expect(checkImage(image, 10).findings).toEqual([]);
     const [, ...read] = toByteString(formatDump(readImage(image))).split('\n');
     expect(read.sort()).toEqual(files.split('\n').sort());
+  });
+
+  it('makes the same image where it is told that paths have digests, in whatever mixture', () => {
+    const paths = ['-', ...Array.from({ length: 90 }, (_, i) => `ab/${'c'.repeat(i % 3)}${10 + i}.file`)];
+    // Of a path always the same; some have those of others, some none, some that of SHA-512.
+    const digestOf = (path: number) => {
+      const first = 10_000_000 + 7919 * (path % 2 === 0 ? path % 11 : path);
+      return path % 7 === 6 ? '-' : `${first}`.padEnd(path % 7 === 5 ? 128 : 64, '0');
+    };
+    const labels = ['', ' user.a=1', ' security.selinux=x', ' security.selinux=x user.b=22', ' zz.behind=1'];
+    let seed = 1;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return (seed >>> 8) % below;
+    };
+    for (let run = 0; run < 20; run++) {
+      let files = '';
+      for (let i = 0; i < 60; i++) {
+        const path = random(paths.length);
+        const file =
+          random(9) === 0
+            ? '0 100644 1 0 0 0 0.0 - - -'
+            : `9 100644 1 0 0 0 0.0 ${paths[path]} - ${digestOf(path)}`;
+        files += `/${i} ${file}${labels[random(labels.length)]}\n`;
+      }
+      const image = imageOf(ROOT + files);
+      expect(imageOf(ROOT + files, { pathsHaveDigests: true })).toEqual(image);
+      expect(checkImage(image, 10).findings).toEqual([]);
+      const [, ...read] = toByteString(formatDump(readImage(image))).split('\n');
+      expect(read.sort()).toEqual(files.split('\n').sort());
+    }
   });
 
   it('refuses an xattr that libcomposefs cannot replace', () => {

@@ -132,6 +132,27 @@ describe('treeFromCommit()', () => {
     expect(root).toMatchObject({ mode: 0o40755, uid: 1000, gid: 70_000, size: 0 });
   });
 
+  it('asks once for an object that several names have, also where objects are announced', () => {
+    const source = new MemorySource();
+    const jobs: (number | undefined)[] = [];
+    const announcing: ObjectSource = {
+      dirTree: (checksum) => source.dirTree(checksum),
+      dirMeta: (checksum) => source.dirMeta(checksum),
+      announce: (checksums) => checksums.map((checksum) => Number.parseInt(checksum, 16) - 10),
+      file: (checksum, job) => {
+        jobs.push(job);
+        return source.file(checksum);
+      },
+    };
+    // The job of the last is none.
+    source.trees.set(sum(1), dirTree({ a: 16, b: 17, c: 16, d: 9 }, { usr: [3, 2] }));
+    source.trees.set(sum(3), dirTree({ a: 17, b: 9 }));
+    for (const one of [16, 17, 9]) source.files.set(sum(one), { ...OWNER, mode: S_IFREG | 0o644, size: 0 });
+    treeFromCommit(COMMIT, announcing);
+    expect(source.asked.sort()).toEqual([sum(9), sum(16), sum(17)]);
+    expect(jobs.sort()).toEqual([-1, 6, 7]);
+  });
+
   it('adds the mount points that are missing, and no others', () => {
     const source = new MemorySource();
     source.trees.set(sum(1), dirTree({ boot: 17 }, { etc: [3, 2] }));

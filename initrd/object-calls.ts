@@ -9,7 +9,7 @@ import { type ByteString, toByteString } from '../src/formats/encoding.ts';
 import { AT_EMPTY_PATH, STATX_BASIC_STATS } from '../src/formats/linux.ts';
 import type { OstreeFile } from '../src/formats/ostree-tree.ts';
 import type { Ownership } from '../src/formats/ostree-tree-objects.ts';
-import { NO_XATTRS, S_IFMT } from '../src/formats/tree.ts';
+import { NO_XATTRS, S_IFMT, S_IFREG } from '../src/formats/tree.ts';
 import {
   call,
   cstring,
@@ -56,6 +56,9 @@ export function openLink(directory: Descriptor, path: Uint8Array, name: string):
   return call(`open ${name}`, sys.nr.openat2, directory, path, AS_PLACE, AS_PLACE.length) as Descriptor;
 }
 
+/** The path of an open file itself. */
+const HERE = cstring('');
+
 const status = new Uint8Array(256); // struct statx
 const statusView = new DataView(status.buffer);
 
@@ -66,7 +69,7 @@ export interface Inode extends Omit<Ownership, 'xattrs'> {
 
 /** Type, mode, owner and size of an open file. */
 export function inodeOf(fd: Descriptor, name: string): Inode {
-  call(`inspect ${name}`, sys.nr.statx, fd, cstring(''), AT_EMPTY_PATH, STATX_BASIC_STATS, status);
+  call(`inspect ${name}`, sys.nr.statx, fd, HERE, AT_EMPTY_PATH, STATX_BASIC_STATS, status);
   const mode = statusView.getUint16(28, true);
   return {
     mode,
@@ -150,12 +153,33 @@ function parseXattrs(end: number): Ownership['xattrs'] {
   return xattrs;
 }
 
+/** The whole content of a regular file below a directory; undefined where who wants to know has to look for what is wrong. */
+export function usualContent(
+  directory: Descriptor,
+  path: ByteString,
+  maxBytes: number,
+): Uint8Array | undefined {
+  const { nr } = sys;
+  const fd = sys.syscall(nr.openat2, directory, cstring(path), FOR_READING, FOR_READING.length);
+  if (fd < 0) return undefined;
+  let content: Uint8Array | undefined;
+  if (sys.syscall(nr.statx, fd, HERE, AT_EMPTY_PATH, STATX_BASIC_STATS, status) === 0) {
+    const size = wholeNumber(statusView.getUint32(40, true), statusView.getUint32(44, true));
+    if ((statusView.getUint16(28, true) & S_IFMT) === S_IFREG && size <= maxBytes) {
+      const bytes = new Uint8Array(size);
+      if (sys.syscall(nr.read, fd, bytes, size) === size) content = bytes;
+    }
+  }
+  sys.syscall(nr.close, fd);
+  return content;
+}
+
 const PATH_MAX = 4096;
 
 /** Of a link that is open as a place. */
 export function targetOf(fd: Descriptor, name: string): ByteString {
   const target = new Uint8Array(PATH_MAX);
-  const length = call(`read link ${name}`, sys.nr.readlinkat, fd, cstring(''), target, target.length);
+  const length = call(`read link ${name}`, sys.nr.readlinkat, fd, HERE, target, target.length);
   return toByteString(target.subarray(0, length));
 }
 

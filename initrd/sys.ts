@@ -57,16 +57,24 @@ const AT_RECURSIVE = 0x8000;
 
 type Argument = number | Uint8Array | null;
 
-/** `action` completes "cannot ...". */
-export function call(action: string, number: number, ...args: readonly Argument[]): number {
-  const result = sys.syscall(number, ...args);
+/** `action` completes "cannot ...". Six arguments, since a list of them takes longer than most of the calls. */
+export function call(
+  action: string,
+  number: number,
+  a: Argument = null,
+  b: Argument = null,
+  c: Argument = null,
+  d: Argument = null,
+  e: Argument = null,
+  f: Argument = null,
+): number {
+  const result = sys.syscall(number, a, b, c, d, e, f);
   if (result < 0) throw new KernelError(action, -result);
   return result;
 }
 
-/** The same where ENOENT is an answer, undefined: an exception would cost as much as ten system calls. */
-function callIfThere(action: string, number: number, ...args: readonly Argument[]): number | undefined {
-  const result = sys.syscall(number, ...args);
+/** A result where ENOENT is an answer, undefined: an exception would cost as much as ten system calls. */
+function ifThere(action: string, result: number): number | undefined {
   if (result === -ENOENT) return undefined;
   if (result < 0) throw new KernelError(action, -result);
   return result;
@@ -105,10 +113,8 @@ export function open(path: ByteString, flags: number, mode = 0): Descriptor {
 
 /** The same for reading; undefined when there is no such file. */
 export function openIfThere(path: ByteString, flags: number): Descriptor | undefined {
-  const action = `open ${printable(path)}`;
-  return callIfThere(action, sys.nr.openat, AT_FDCWD, cstring(path), flags | O_CLOEXEC, 0) as
-    | Descriptor
-    | undefined;
+  const result = sys.syscall(sys.nr.openat, AT_FDCWD, cstring(path), flags | O_CLOEXEC, 0);
+  return ifThere(`open ${printable(path)}`, result) as Descriptor | undefined;
 }
 
 /** Retries of openat2 when the kernel saw a concurrent rename or mount (EAGAIN). */
@@ -189,9 +195,8 @@ export interface FileStatus {
 function statx(directory: Descriptor, path: string, flags: number, name: string): FileStatus | undefined {
   const buffer = new Uint8Array(256); // struct statx
   const bytes = cstring(path);
-  const action = `inspect ${name}`;
-  const result = callIfThere(action, sys.nr.statx, directory, bytes, flags, STATX_BASIC_STATS, buffer);
-  if (result === undefined) return undefined;
+  const result = sys.syscall(sys.nr.statx, directory, bytes, flags, STATX_BASIC_STATS, buffer);
+  if (ifThere(`inspect ${name}`, result) === undefined) return undefined;
   const view = new DataView(buffer.buffer);
   return {
     type: view.getUint16(28, true) & S_IFMT,

@@ -105,6 +105,23 @@ describe('rebuild-image', () => {
     expect(await reason()).toMatch(expected);
   });
 
+  it.each<[string, (file: string) => void, RegExp]>([
+    ['a FIFO', (file) => execFileSync('mkfifo', [file]), /^cannot read \S+: it is of type 0o10000, expected/],
+    ['a directory', (file) => put(join(file, 'x'), ''), /^cannot read \S+: it is of type 0o40000, expected/],
+    ['a link', (file) => symlinkSync('x', file), /^cannot open \S+: ELOOP, its path holds a link/],
+    [
+      'more than a dirtree can be',
+      (file) => execFileSync('truncate', ['--size=129M', file]),
+      /^cannot read \S+: 135266304 bytes, at most 134217728/,
+    ],
+  ])('refuses %s in the place of a dirtree', async (_, make, expected) => {
+    rig = withoutImage('rebuild-image=yes\n');
+    const file = rig.object('dirtree', rootTree);
+    unlinkSync(file);
+    make(file);
+    expect(await reason()).toMatch(expected);
+  });
+
   it('does not follow a link on the way to a file', async () => {
     rig = withoutImage('rebuild-image=yes\n');
     const [, missing = ''] = /object ([0-9a-f]{64})\.file/.exec(await reason()) ?? [];
@@ -138,24 +155,43 @@ describe('rebuild-image', () => {
   });
 });
 
-/** A commit of one folder of empty files, all of them one object, and its objects by checksum and type. */
-function folderOf(files: number, xattrs: TreeNode['xattrs'] = NO_XATTRS) {
+/** A commit of one folder of empty files, all of them one object, and of folders with one more each; and its objects. */
+function folderOf(files: number, xattrs: TreeNode['xattrs'] = NO_XATTRS, folders = 0) {
   const empty = 'ab'.repeat(32);
-  const names = Array.from(
-    { length: files },
-    (_, i) => [ascii(`file-${i}`), parseHex(empty, 'file')] as const,
-  );
+  const numbered = <T>(name: string, count: number, value: (i: number) => T) =>
+    Array.from({ length: count }, (_, i) => [ascii(`${name}-${i}`), value(i)] as const).sort(([a], [b]) =>
+      a < b ? -1 : 1,
+    );
   const bigEndianMode = new DataView(Uint32Array.of(S_IFDIR | 0o755).buffer).getUint32(0, false);
-  const dirTree = encode('(a(say)a(sayay))', [names.sort(([a], [b]) => (a < b ? -1 : 1)), []]);
   const dirMeta = encode('(uuua(ayay))', [0, 0, bigEndianMode, []]);
-  const [tree, meta] = [sha256(dirTree), sha256(dirMeta)];
+  const meta = sha256(dirMeta);
+  const file = () => parseHex(empty, 'file');
+  const dirTrees = new Map<string, Uint8Array>();
+  const dirTree = (bytes: Uint8Array) => {
+    const checksum = sha256(bytes);
+    dirTrees.set(checksum, bytes);
+    return checksum;
+  };
+  const below = numbered('folder', folders, (i) =>
+    dirTree(encode('(a(say)a(sayay))', [[[ascii(`file-${i}`), file()]], []])),
+  );
+  const tree = dirTree(
+    encode('(a(say)a(sayay))', [
+      numbered('file', files, file),
+      below.map(([name, sum]) => [name, parseHex(sum, 'dirtree'), parseHex(meta, 'dirmeta')] as const),
+    ]),
+  );
   const parsed = { ...parseCommit(commit), rootTree: tree, rootMeta: meta };
-  const file = { mode: S_IFREG | 0o644, uid: 0, gid: 0, size: 0, xattrs };
-  const source = { dirTree: () => dirTree, dirMeta: () => dirMeta, file: () => file };
+  const read = { mode: S_IFREG | 0o644, uid: 0, gid: 0, size: 0, xattrs };
+  const source = {
+    dirTree: (checksum: string) => dirTrees.get(checksum) as Uint8Array,
+    dirMeta: () => dirMeta,
+    file: () => read,
+  };
   const digest = verityDigest(writeImage(treeFromCommit(parsed, source)), nodeHasher);
   const metadata = new Map(parsed.metadata).set(COMPOSEFS_DIGEST_KEY, makeVariant('ay', digest));
   const objects = [
-    ['dirtree', tree, dirTree],
+    ...[...dirTrees].map(([checksum, bytes]) => ['dirtree', checksum, bytes] as const),
     ['dirmeta', meta, dirMeta],
     ['file', empty, ''],
   ] as const;
@@ -163,9 +199,9 @@ function folderOf(files: number, xattrs: TreeNode['xattrs'] = NO_XATTRS) {
 }
 
 /** Of a folder; the file has these xattrs. */
-async function requireRebuilt(files: number, xattrs?: TreeNode['xattrs']): Promise<void> {
+async function requireRebuilt(files: number, xattrs?: TreeNode['xattrs'], folders?: number): Promise<void> {
   const conf = utf8('[composefs]\nenabled=signed\n[sealroot]\nrebuild-image=yes\n');
-  const { inputs, objects } = folderOf(files, xattrs);
+  const { inputs, objects } = folderOf(files, xattrs, folders);
   rig = makeRig(binary, { ...UNTAMPERED, ...inputs, conf });
   unlinkSync(join(rig.deployment, '.ostree.cfs'));
   for (const [type, checksum, bytes] of objects) {
@@ -206,6 +242,10 @@ describe('a rebuild', () => {
 
   it('has more memory than other boots', async () => {
     await requireRebuilt(90_000);
+  });
+
+  it('closes what it has read: a process may have 1,024 files open', async () => {
+    await requireRebuilt(1, undefined, 1_100);
   });
 
   it.each([511, 512, 513, 1500])('takes xattrs with lists and values of %i bytes', async (bytes) => {

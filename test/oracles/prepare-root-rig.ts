@@ -47,6 +47,8 @@ mount --bind "$1/cmdline" "$1/proc/cmdline"
 root=$1; kind=$2; shift 2
 mounts() { grep -F " $root" /proc/self/mountinfo; }
 before=$(mounts)
+# As the kernel starts /init.
+ulimit -S -n 1024
 set +e
 case $kind in
     socket) chroot "$root" /sealroot-prepare-root "$@" ;;

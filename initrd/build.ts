@@ -93,14 +93,26 @@ export async function buildForInitramfs(entry: string, name: string, output = OU
 /** Faults that these find end the program. */
 const WATCH_FLAGS = ['-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
 
+/** QuickJS counts the leading zeros of 0, which UBSan does not let pass. */
+const ENGINE_WATCH_FLAGS = ['-g', '-fsanitize=address', '-UNDEBUG'];
+
+interface Watched {
+  /** In the place of slab.c, of whose blocks they could not tell one from the next. */
+  readonly allocator: string;
+  /** In the place of main.c. */
+  readonly main?: string;
+  /** QuickJS too, by AddressSanitizer and its own assertions. */
+  readonly engine?: boolean;
+}
+
 /**
- * The same for this machine's C library, with the runtime's own files watched by AddressSanitizer and UBSan. `allocator`
- * is a C file in the place of slab.c, whose blocks they could not tell apart.
+ * The same for this machine's C library, with the runtime's own files watched by AddressSanitizer and UBSan. What stands in
+ * the place of some is named by the path of a C file.
  */
 export async function buildWatched(
   entry: string,
   name: string,
-  allocator: string,
+  { allocator, main = path.join(RUNTIME, 'main.c'), engine = false }: Watched,
   output = OUTPUT,
 ): Promise<string> {
   return await withLock(path.join(output, 'lock'), async () => {
@@ -111,8 +123,14 @@ export async function buildWatched(
       const flags = [...OWN_C_FLAGS, ...WATCH_FLAGS, '-isystem', quickjs];
       return { compiler: 'gcc', folder: path.dirname(file), file: path.basename(file), flags };
     };
-    const own = RUNTIME_FILES.filter((file) => file !== 'slab.c').map((file) => path.join(RUNTIME, file));
-    const units = [...hostUnits(quickjs), ...[...own, path.resolve(allocator)].map(watched)];
+    const replaced = ['main.c', 'slab.c'];
+    const own = RUNTIME_FILES.filter((file) => !replaced.includes(file)).map((file) =>
+      path.join(RUNTIME, file),
+    );
+    const units = [
+      ...hostUnits(quickjs, engine ? ENGINE_WATCH_FLAGS : []),
+      ...[...own, main, allocator].map((file) => watched(path.resolve(file))),
+    ];
     const compiled = await compileAll(units, objects);
     const bytecode = await compileScripts(await bundleScripts(entry), quickjs, objects);
     const binary = path.join(output, name);
@@ -142,8 +160,8 @@ function targetUnit(folder: string, file: string, flags: readonly string[]): Uni
 }
 
 /** QuickJS for this machine. */
-function hostUnits(quickjs: string): Unit[] {
-  const flags = ['-O1', ...C_FLAGS];
+function hostUnits(quickjs: string, more: readonly string[] = []): Unit[] {
+  const flags = ['-O1', ...C_FLAGS, ...more];
   return QUICKJS_FILES.map((file) => ({ compiler: 'gcc', folder: quickjs, file, flags }));
 }
 

@@ -104,7 +104,7 @@ let setXattr: typeof SetXattr | undefined;
 let running: Runtime | undefined;
 
 async function prepare(): Promise<void> {
-  program ??= await buildWatched('test/fuzz/runtime-program.ts', 'watched-runtime', ALLOCATOR);
+  program ??= await buildWatched('test/fuzz/runtime-program.ts', 'watched-runtime', { allocator: ALLOCATOR });
   setXattr ??= (await import('../../src/adapters/syscalls.ts')).setXattr;
 }
 

@@ -2,7 +2,16 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -22,6 +31,17 @@ afterAll(() => rmSync(elsewhere, { recursive: true, force: true }));
 
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** A folder with the programs that a build needs before it compiles anything. */
+function toolsWithout(name: string): string {
+  const tools = join(elsewhere, `no ${name}`);
+  mkdirSync(tools);
+  for (const tool of ['flock', 'sh', 'cat', 'node']) {
+    const path = execFileSync('sh', ['-c', `command -v ${tool}`], { encoding: 'utf8' }).trim();
+    symlinkSync(path, join(tools, tool));
+  }
+  return tools;
 }
 
 describe('npm run build:initrd', () => {
@@ -65,12 +85,7 @@ describe('npm run build:initrd', () => {
   });
 
   it('names the compiler that is not installed', () => {
-    const tools = join(elsewhere, 'no compiler');
-    mkdirSync(tools);
-    for (const name of ['flock', 'sh', 'cat', 'node']) {
-      const path = execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim();
-      symlinkSync(path, join(tools, name));
-    }
+    const tools = toolsWithout('compiler');
     const build = () =>
       execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
         cwd: project,
@@ -91,6 +106,23 @@ describe('npm run build:initrd', () => {
         stdio: 'pipe',
       });
     expect(build).toThrow(/cannot run gcc: .*#error broken on purpose/s);
+  });
+
+  it('says where the patch does not fit, and that there is no program to apply it', async () => {
+    const quickjs = join(elsewhere, 'other sources');
+    cpSync(await quickjsSource(), quickjs, { recursive: true });
+    const file = join(quickjs, 'quickjs.c');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('ret = JS_SetPropertyValue(ctx, sp[-3]', '$&/**/'));
+    const build = (env: Record<string, string>) => () =>
+      execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
+        cwd: project,
+        env: { ...process.env, QUICKJS_SOURCE: quickjs, ...env },
+        stdio: 'pipe',
+      });
+    expect(build({})).toThrow(/cannot patch QuickJS: 1 out of \d+ hunks FAILED/);
+    expect(build({ PATH: toolsWithout('patch') })).toThrow(
+      /cannot patch QuickJS: spawnSync patch ENOENT.*install build-essential/s,
+    );
   });
 
   it('refuses sources of another version', () => {

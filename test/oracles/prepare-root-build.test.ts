@@ -112,7 +112,10 @@ describe('npm run build:initrd', () => {
     const quickjs = join(elsewhere, 'other sources');
     cpSync(await quickjsSource(), quickjs, { recursive: true });
     const file = join(quickjs, 'quickjs.c');
-    writeFileSync(file, readFileSync(file, 'utf8').replace('ret = JS_SetPropertyValue(ctx, sp[-3]', '$&/**/'));
+    writeFileSync(
+      file,
+      readFileSync(file, 'utf8').replace('ret = JS_SetPropertyValue(ctx, sp[-3]', '$&/**/'),
+    );
     const build = (env: Record<string, string>) => () =>
       execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
         cwd: project,

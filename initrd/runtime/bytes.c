@@ -30,8 +30,8 @@ JSValue bytes_from(JSContext *ctx, const void *data, size_t size)
 }
 
 /*
- * The bytes of `text`, which is taken as a string and released by the caller in any case; NULL with a pending exception if it is
- * no byte string.
+ * The bytes of a value as a string, which becomes `text` and is freed by the caller in any case; NULL with a pending exception if
+ * that is no byte string.
  */
 static const uint8_t *string_bytes(JSContext *ctx, JSValueConst value, JSValue *text, size_t *size)
 {

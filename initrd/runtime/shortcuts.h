@@ -131,7 +131,10 @@ static force_inline BOOL put_own_property(JSContext *ctx, JSValueConst object, J
     return TRUE;
 }
 
-/* As js_strict_eq_slow(), of the two uppermost values. Nothing of undefined, null, objects and small big integers has to be looked at. */
+/*
+ * As js_strict_eq_slow(), which compares the two uppermost values. For undefined, null, objects and small big integers that needs no
+ * look at anything else.
+ */
 static force_inline int compare_strictly(JSContext *ctx, JSValue *sp, BOOL is_negated)
 {
     const JSValue one = sp[-2], other = sp[-1];

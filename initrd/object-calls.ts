@@ -87,9 +87,9 @@ const xattrRoom = new Uint8Array(65536);
 export function xattrsOf(fd: Descriptor, isLink: boolean, name: string): Ownership['xattrs'] {
   const [list, get] = isLink ? [sys.nr.listxattr, sys.nr.getxattr] : [sys.nr.flistxattr, sys.nr.fgetxattr];
   const place = isLink ? cstring(`/proc/self/fd/${fd}`) : fd;
-  const xattrs = new Map<ByteString, Uint8Array>();
   const length = call(`list the xattrs of ${name}`, list, place, xattrRoom, xattrRoom.length);
-  if (length === 0) return xattrs;
+  if (length === 0) return NO_XATTRS;
+  const xattrs = new Map<ByteString, Uint8Array>();
   const keys = toByteString(xattrRoom.subarray(0, length - 1)).split('\0') as ByteString[];
   for (const key of keys) {
     const size = call(`read an xattr of ${name}`, get, place, cstring(key), xattrRoom, xattrRoom.length);
@@ -174,13 +174,13 @@ export function usualContent(
   return content;
 }
 
-const PATH_MAX = 4096;
+/** PATH_MAX. */
+const linkRoom = new Uint8Array(4096);
 
 /** Of a link that is open as a place. */
 export function targetOf(fd: Descriptor, name: string): ByteString {
-  const target = new Uint8Array(PATH_MAX);
-  const length = call(`read link ${name}`, sys.nr.readlinkat, fd, HERE, target, target.length);
-  return toByteString(target.subarray(0, length));
+  const length = call(`read link ${name}`, sys.nr.readlinkat, fd, HERE, linkRoom, linkRoom.length);
+  return toByteString(linkRoom, 0, length);
 }
 
 /** openat(2). */

@@ -68,7 +68,7 @@ export async function buildPrepareRoot(output = OUTPUT): Promise<string> {
 /** Builds a program (its path in the project) for the runtime of the initramfs, under a name of its own. */
 export async function buildForInitramfs(entry: string, name: string, output = OUTPUT): Promise<string> {
   return await withLock(path.join(output, 'lock'), async () => {
-    const quickjs = await patchedQuickjs(output);
+    const quickjs = await patchedQuickjs();
     const objects = path.join(output, 'objects');
     await mkdir(objects, { recursive: true });
     const scripts = await bundleScripts(entry);
@@ -116,7 +116,7 @@ export async function buildWatched(
   output = OUTPUT,
 ): Promise<string> {
   return await withLock(path.join(output, 'lock'), async () => {
-    const quickjs = await patchedQuickjs(output);
+    const quickjs = await patchedQuickjs();
     const objects = path.join(output, 'objects');
     await mkdir(objects, { recursive: true });
     const watched = (file: string): Unit => {

@@ -23,25 +23,22 @@ const elsewhere = mkdtempSync(join(tmpdir(), 'sealroot in another folder '));
 
 let binary: Buffer;
 
+/** A folder with the programs that a build needs before it patches and compiles, and no others. */
+const fewTools = join(elsewhere, 'tools');
+
 beforeAll(async () => {
   binary = readFileSync(await buildPrepareRoot());
+  mkdirSync(fewTools);
+  for (const tool of ['flock', 'sh', 'cat', 'node']) {
+    const path = execFileSync('sh', ['-c', `command -v ${tool}`], { encoding: 'utf8' }).trim();
+    symlinkSync(path, join(fewTools, tool));
+  }
 });
 
 afterAll(() => rmSync(elsewhere, { recursive: true, force: true }));
 
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** A folder with the programs that a build needs before it compiles anything. */
-function toolsWithout(name: string): string {
-  const tools = join(elsewhere, `no ${name}`);
-  mkdirSync(tools);
-  for (const tool of ['flock', 'sh', 'cat', 'node']) {
-    const path = execFileSync('sh', ['-c', `command -v ${tool}`], { encoding: 'utf8' }).trim();
-    symlinkSync(path, join(tools, tool));
-  }
-  return tools;
 }
 
 describe('npm run build:initrd', () => {
@@ -85,11 +82,10 @@ describe('npm run build:initrd', () => {
   });
 
   it('names the compiler that is not installed', () => {
-    const tools = toolsWithout('compiler');
     const build = () =>
       execFileSync(join(project, 'node_modules/.bin/tsx'), ['initrd/build.ts'], {
         cwd: project,
-        env: { ...process.env, PATH: tools },
+        env: { ...process.env, PATH: fewTools },
         stdio: 'pipe',
       });
     expect(build).toThrow(/cannot run gcc: spawn gcc ENOENT.*install build-essential and musl-tools/s);
@@ -123,7 +119,7 @@ describe('npm run build:initrd', () => {
         stdio: 'pipe',
       });
     expect(build({})).toThrow(/cannot patch QuickJS: 1 out of \d+ hunks FAILED/);
-    expect(build({ PATH: toolsWithout('patch') })).toThrow(
+    expect(build({ PATH: fewTools })).toThrow(
       /cannot patch QuickJS: spawnSync patch ENOENT.*install build-essential/s,
     );
   });

@@ -36,30 +36,22 @@ static force_inline BOOL present_element(JSContext *ctx, JSValueConst array, JSV
         return FALSE;
     const JSObject *object = JS_VALUE_GET_OBJ(array);
     uint32_t at = JS_VALUE_GET_INT(index);
+    if (at >= object->u.array.count)
+        return FALSE;
     switch (object->class_id) {
     case JS_CLASS_ARRAY:
-        if (at >= object->u.array.count)
-            return FALSE;
         *value = JS_DupValue(ctx, object->u.array.u.values[at]);
         return TRUE;
     case JS_CLASS_UINT8_ARRAY:
-        if (at >= object->u.array.count)
-            return FALSE;
         *value = JS_NewInt32(ctx, object->u.array.u.uint8_ptr[at]);
         return TRUE;
     case JS_CLASS_UINT16_ARRAY:
-        if (at >= object->u.array.count)
-            return FALSE;
         *value = JS_NewInt32(ctx, object->u.array.u.uint16_ptr[at]);
         return TRUE;
     case JS_CLASS_INT32_ARRAY:
-        if (at >= object->u.array.count)
-            return FALSE;
         *value = JS_NewInt32(ctx, object->u.array.u.int32_ptr[at]);
         return TRUE;
     case JS_CLASS_UINT32_ARRAY:
-        if (at >= object->u.array.count)
-            return FALSE;
         *value = JS_NewUint32(ctx, object->u.array.u.uint32_ptr[at]);
         return TRUE;
     default:

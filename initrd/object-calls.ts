@@ -70,6 +70,11 @@ export interface Inode extends Omit<Ownership, 'xattrs'> {
 /** Type, mode, owner and size of an open file. */
 export function inodeOf(fd: Descriptor, name: string): Inode {
   call(`inspect ${name}`, sys.nr.statx, fd, HERE, AT_EMPTY_PATH, STATX_BASIC_STATS, status);
+  return inspected();
+}
+
+/** What the last statx(2) has written. */
+function inspected(): Inode {
   const mode = statusView.getUint16(28, true);
   return {
     mode,
@@ -164,8 +169,8 @@ export function usualContent(
   if (fd < 0) return undefined;
   let content: Uint8Array | undefined;
   if (sys.syscall(nr.statx, fd, HERE, AT_EMPTY_PATH, STATX_BASIC_STATS, status) === 0) {
-    const size = wholeNumber(statusView.getUint32(40, true), statusView.getUint32(44, true));
-    if ((statusView.getUint16(28, true) & S_IFMT) === S_IFREG && size <= maxBytes) {
+    const { type, size } = inspected();
+    if (type === S_IFREG && size <= maxBytes) {
       const bytes = new Uint8Array(size);
       if (sys.syscall(nr.read, fd, bytes, size) === size) content = bytes;
     }

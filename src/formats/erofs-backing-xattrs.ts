@@ -25,27 +25,21 @@ interface Like {
   readonly xattrs: readonly XattrEntry[];
   readonly digestBytes: number;
   readonly pathBytes: number;
+}
+
+interface Sized extends Like {
   readonly size: number;
 }
 
 /** Nearly all files of an image are like the one before, so that only two values differ. */
-interface Pattern extends Like {
-  /** An area of them. */
+interface Written extends Like {
   readonly area: Uint8Array;
   /** Where the values stand in it. */
   readonly digestAt: number;
   readonly pathAt: number;
 }
 
-const NONE_YET: Pattern = {
-  xattrs: [],
-  digestBytes: -1,
-  pathBytes: -1,
-  size: 0,
-  area: new Uint8Array(0),
-  digestAt: 0,
-  pathAt: 0,
-};
+const LIKE_NONE: Like = { xattrs: [], digestBytes: -1, pathBytes: -1 };
 
 export class BackingXattrs {
   readonly #pool: XattrPool;
@@ -61,8 +55,8 @@ export class BackingXattrs {
   readonly #path: Uint32Array;
   /** 0 of those that have none of these entries. */
   readonly #mayShare: Uint8Array;
-  #sized: Like = NONE_YET;
-  #written = NONE_YET;
+  #sized: Sized = { ...LIKE_NONE, size: 0 };
+  #written: Written = { ...LIKE_NONE, area: new Uint8Array(0), digestAt: 0, pathAt: 0 };
   /** The last list of other xattrs that was looked at: most nodes have the same as the one before. */
   #others: readonly XattrEntry[] = [];
   #othersStandBefore = true;
@@ -164,7 +158,8 @@ export class BackingXattrs {
     sharedBase: number,
   ): void {
     const { digest, payload } = node;
-    if (this.#mayShare[ino] === 0 && digest && payload) {
+    const isOwn = this.#mayShare[ino] === 0 && digest && payload;
+    if (isOwn) {
       const like = this.#written;
       if (digest.length === like.digestBytes && payload.length === like.pathBytes && xattrs === like.xattrs) {
         out.set(like.area, start);
@@ -173,24 +168,11 @@ export class BackingXattrs {
         return;
       }
     }
-    this.#writeArea(out, words, start, ino, node, xattrs, sharedBase);
-  }
-
-  #writeArea(
-    out: Uint8Array,
-    words: Int32Array,
-    start: number,
-    ino: number,
-    node: TreeNode,
-    xattrs: readonly XattrEntry[],
-    sharedBase: number,
-  ): void {
     if (xattrs !== this.#others) this.#lookAt(xattrs);
     if (!this.#othersStandBefore) {
       writeXattrArea(out, words, start, this.allOf(ino, node, xattrs), sharedBase);
       return;
     }
-    const { digest, payload } = node;
     const metacopy = this.#shared(this.#metacopy, ino);
     const redirect = this.#shared(this.#path, ino);
     let filter = payload ? this.#filterBits : this.#noDigest.filterBit;
@@ -213,9 +195,9 @@ export class BackingXattrs {
     if (metacopy === undefined) at = writeEntry(out, at, digestName, digest ?? overlay.EMPTY);
     const pathAt = at + this.#redirect.headBytes - start;
     if (payload && redirect === undefined) at = writeEntry(out, at, this.#redirect, payload);
-    if (this.#mayShare[ino] !== 0 || !digest || !payload) return;
-    const lengths = { digestBytes: digest.length, pathBytes: payload.length, size: at - start };
-    this.#written = { xattrs, ...lengths, area: out.slice(start, at), digestAt, pathAt };
+    if (!isOwn) return;
+    const like = { xattrs, digestBytes: digest.length, pathBytes: payload.length };
+    this.#written = { ...like, area: out.slice(start, at), digestAt, pathAt };
   }
 
   #lookAt(xattrs: readonly XattrEntry[]): void {

@@ -217,6 +217,7 @@ function writeDirectory(
   let first = inodes.entriesFrom[ino] as number;
   let used = 0;
   let chunk = 0;
+  // Most have nothing to split.
   if (blocks === 0) {
     writeDirents(image, entries, inodes.mode, places.nid, tailStart, first, to);
     return;

@@ -66,8 +66,9 @@ function replace(target: Buffer, temporary: Buffer, bytes: Uint8Array, old: Stat
     writeTo(openSync(temporary, 'wx'), bytes);
     if (old !== undefined) chmodSync(temporary, old.mode & 0o7777);
     renameSync(temporary, target);
-  } finally {
+  } catch (error) {
     rmSync(temporary, { force: true });
+    throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 /** A file as one value, whatever kind of file it is: scripts pass pipes where a path is asked for. */
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { concatBytes } from '../formats/bytes.ts';
 import type { ByteString } from '../formats/encoding.ts';
 import { badInput } from '../formats/errors.ts';
 import { pathBuffer, reading } from './directory-source.ts';
@@ -24,6 +25,29 @@ export function readWhole(fd: number, name: ByteString): Uint8Array {
       if (length === out.length) out = Buffer.concat([out, Buffer.allocUnsafe(2 * length)]);
     }
   });
+}
+
+/** As much as a cache of the processor holds. */
+const PIECE_BYTES = 256 * 1024;
+
+/**
+ * The bytes of a file, of any size, piece by piece: `use` returns how many it has used up, and gets the others again
+ * with those behind them. Throws SourceError.
+ */
+export function readPieces(
+  fd: number,
+  name: ByteString,
+  use: (bytes: Uint8Array, isLast: boolean) => number,
+): void {
+  let buffer: Uint8Array = new Uint8Array(PIECE_BYTES);
+  for (let length = 0, count = -1; count !== 0; ) {
+    if (length === buffer.length) buffer = concatBytes([buffer, new Uint8Array(length)]);
+    count = reading(name, () => whenReady(() => readSync(fd, buffer, length, buffer.length - length, null)));
+    length += count;
+    const used = use(buffer.subarray(0, length), count === 0);
+    buffer.copyWithin(0, used, length);
+    length -= used;
+  }
 }
 
 /** Opens for reading, as open(2) does it: links are followed, pipes waited for. Throws SourceError. */

@@ -6,30 +6,37 @@
  * are errors. 128 hex digits, which it does not know, are a SHA-512 digest.
  */
 
+import { concatBytes } from './bytes.ts';
 import {
   cutAtNul,
-  type Head,
-  type Line,
   malformed,
-  NO_HEAD,
+  type Owner,
   parseDigest,
-  parseHead,
+  parseMtime,
+  parseOwner,
   parseSize,
   unescapeBytes,
   unescapeField,
 } from './dump-fields.ts';
-import { type ByteString, printable } from './encoding.ts';
+import { addNode, type DumpTree, emptyTree, findTarget, isSame } from './dump-paths.ts';
+import { type ByteString, printable, toByteString } from './encoding.ts';
 import { badInput } from './errors.ts';
 import {
   isExternal,
-  isValidName,
   MAX_CONTENT_BYTES,
+  MAX_FILE_BYTES,
+  MAX_PAYLOAD_BYTES,
+  NO_XATTRS,
+  type NodeHead,
   newNode,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
   S_IFREG,
   type TreeNode,
+  type ValidatedTree,
+  validateTree,
+  xattrFault,
 } from './tree.ts';
 
 /** libcomposefs's bound on the text of all xattrs of a line. */
@@ -44,141 +51,195 @@ export interface DumpRules {
   readonly strict?: boolean;
 }
 
-interface Folder {
-  /** As it stands in the text, with a trailing slash. */
-  readonly path: string;
-  readonly names: Map<ByteString, TreeNode>;
-  readonly parent: Folder | undefined;
-}
-
-interface Parser extends Line {
-  readonly text: ByteString;
+/** A dump that is read piece by piece. */
+export interface DumpParser extends DumpTree {
+  /** The piece: whole lines. */
+  dump: Uint8Array;
   line: number;
-  /** Where the next field of the line begins, and where the line ends. */
-  at: number;
-  end: number;
-  root: TreeNode | undefined;
-  /** The one that the line before belongs to: in a dump that was printed, most lines belong to the same. */
-  folder: Folder | undefined;
-  /** The one that the line before is. */
-  newest: Folder | undefined;
-  /** Where the next backslash is; -1 when there is none any more. */
-  backslash: number;
   hasEscapes: boolean;
-  links: { node: TreeNode; target: ByteString; line: number }[];
-  /** By their text. */
-  heads: Map<string, Head>;
-  /** Of the line before; with the space behind it. */
-  headText: string;
-  head: Head;
+  /** Where the field ends that was taken last. */
+  end: number;
+  /** By the text of the fields. */
+  owners: Map<string, Owner>;
+  /** From mode to mtime, which most lines share with the one before them; and how it was written. */
+  readonly head: NodeHead;
+  readonly headText: Uint8Array;
+  headBytes: number;
+  isLink: boolean;
   xattrs: Map<string, TreeNode['xattrs']>;
 }
 
-/** The tree of a dump. Links may name targets of later lines. What the image format cannot hold, `validateTree` refuses. */
-export function parseDump(text: ByteString, { strict = false }: DumpRules = {}): TreeNode {
-  const parser: Parser = {
+/** A longer head is compared in vain. */
+const MAX_HEAD_TEXT = 256;
+
+export function startDump({ strict = false }: DumpRules = {}): DumpParser {
+  return {
     strict,
-    text,
+    dump: new Uint8Array(0),
     line: 0,
-    at: 0,
-    end: 0,
-    root: undefined,
-    folder: undefined,
-    newest: undefined,
-    backslash: text.indexOf('\\'),
     hasEscapes: false,
-    links: [],
-    heads: new Map(),
-    headText: '\n',
-    head: NO_HEAD,
+    end: 0,
+    ...emptyTree(),
+    owners: new Map(),
+    head: {
+      mode: 0,
+      uid: 0,
+      gid: 0,
+      rdev: 0,
+      nlink: 0,
+      size: 0,
+      mtimeSec: 0n,
+      mtimeNsec: 0,
+      xattrs: NO_XATTRS,
+    },
+    headText: new Uint8Array(MAX_HEAD_TEXT),
+    headBytes: 0,
+    isLink: false,
     xattrs: new Map(),
   };
-  const hasNul = text.includes('\0');
-  for (let start = 0; start < text.length; ) {
-    let end = text.indexOf('\n', start);
-    parser.line++;
-    if (end < 0) {
-      if (strict) throw malformed(parser, 'line', 'does not end in a newline');
-      end = text.length;
-    }
-    if (parser.backslash >= 0 && parser.backslash < start) parser.backslash = text.indexOf('\\', start);
-    parser.hasEscapes = parser.backslash >= start && parser.backslash < end;
-    if (hasNul && text.slice(start, end).includes('\0'))
-      throw malformed(parser, 'byte', 'NUL is not allowed');
-    parser.at = start;
-    parser.end = end;
-    parseLine(parser);
-    start = end + 1;
-  }
-  if (parser.root === undefined) throw badInput('dump-malformed', 'cannot read dump: it has no line for /');
-  for (const link of parser.links) link.node.hardlink = findTarget(parser, parser.root, link);
-  return parser.root;
 }
 
-/** Goes behind the next field and returns where it ends. Fields that are missing are empty. */
-function skipField(parser: Parser): number {
-  const { at, end } = parser;
-  const space = parser.text.indexOf(' ', at);
-  const stop = space < 0 || space > end ? end : space;
-  parser.at = stop + 1;
-  return stop;
+/**
+ * Reads the lines that end in `dump`, and returns how many bytes they have: the others are to come again, with those
+ * behind them. `isLast`: none come, and what is left is a line without newline.
+ */
+export function readLines(parser: DumpParser, dump: Uint8Array, isLast: boolean): number {
+  const end = dump.lastIndexOf(NEWLINE) + 1;
+  parser.dump = dump;
+  for (let start = 0; start < end; start = parser.end + 1) parseLine(parser, start);
+  if (!isLast || end === dump.length) return end;
+  if (parser.strict) {
+    throw malformed({ line: parser.line + 1 }, 'line', 'does not end in a newline');
+  }
+  parser.dump = concatBytes([dump.subarray(end), Uint8Array.of(NEWLINE)]);
+  parseLine(parser, 0);
+  return dump.length;
+}
+
+/** The tree of a dump. Throws as validateTree() does for what the image format cannot hold. */
+export function finishDump(parser: DumpParser): ValidatedTree {
+  const { root } = parser;
+  if (root === undefined) throw badInput('dump-malformed', 'cannot read dump: it has no line for /');
+  for (const link of parser.links) link.node.hardlink = findTarget(parser, root, link);
+  return parser.isOrdinary && parser.links.length === 0 ? (root as ValidatedTree) : validateTree(root);
+}
+
+/** The tree of a dump that is at hand as a whole. Links may name targets of later lines. */
+export function parseDump(dump: Uint8Array, rules: DumpRules = {}): ValidatedTree {
+  const parser = startDump(rules);
+  readLines(parser, dump, true);
+  return finishDump(parser);
+}
+
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+const DASH = 0x2d;
+const SLASH = 0x2f;
+const EQUALS = 0x3d;
+const BACKSLASH = 0x5c;
+
+/** Goes to the end of the next field and returns where it begins. Fields that are missing are empty. */
+function takeField(parser: DumpParser): number {
+  const { dump, end } = parser;
+  if (dump[end] === NEWLINE) return end;
+  parser.end = fieldEnd(parser, end + 1);
+  return end + 1;
+}
+
+function fieldEnd(parser: DumpParser, from: number): number {
+  const { dump } = parser;
+  for (let at = from; ; at++) {
+    const byte = dump[at] as number;
+    if (byte <= SPACE && isFieldEnd(parser, byte)) return at;
+    if (byte === BACKSLASH) parser.hasEscapes = true;
+  }
+}
+
+/** Of a byte that is none of a printed field. */
+function isFieldEnd(parser: DumpParser, byte: number): boolean {
+  if (byte === 0) throw malformed(parser, 'byte', 'NUL is not allowed');
+  return byte === SPACE || byte === NEWLINE;
 }
 
 /** The next field, which may be "-". */
-function takeOptional(parser: Parser, what: string): ByteString | undefined {
-  const from = parser.at;
-  const to = skipField(parser);
-  if (isMissing(parser.text, from, to)) return undefined;
-  return unescapeField(parser, parser.text.slice(from, to), what);
+function takeOptional(parser: DumpParser, what: string): ByteString | undefined {
+  const from = takeField(parser);
+  return isMissing(parser, from) ? undefined : unescapeField(parser, from, parser.end, what);
 }
 
-function isMissing(text: string, at: number, end: number): boolean {
-  return end === at + 1 && text.charCodeAt(at) === DASH;
+/** Of the field that was taken last. */
+function isMissing({ dump, end }: DumpParser, from: number): boolean {
+  return end === from + 1 && dump[from] === DASH;
 }
 
-const DASH = 0x2d;
-
-function parseLine(parser: Parser): void {
-  const start = parser.at;
-  const pathEnd = skipField(parser);
-  const sizeEnd = skipField(parser);
-  const head = takeHead(parser);
+/** Goes to the end of the line, which begins at `start`. */
+function parseLine(parser: DumpParser, start: number): void {
+  parser.line++;
+  parser.hasEscapes = false;
+  const { dump } = parser;
+  const pathEnd = fieldEnd(parser, start);
+  let nameAt = pathEnd;
+  while (nameAt > start && dump[nameAt - 1] !== SLASH) nameAt--;
+  parser.end = pathEnd;
+  const sizeAt = takeField(parser);
+  const sizeEnd = parser.end;
+  takeHead(parser);
   const payload = takeOptional(parser, 'payload');
-  if (head.isLink) {
-    addNode(parser, linkNode(parser, head, payload), start, pathEnd);
+  const node = parser.isLink ? linkNode(parser, payload) : newNode(parser.head);
+  if (!parser.isLink) {
+    node.size = parseSize(parser, sizeAt, sizeEnd);
+    fillNode(parser, node, payload);
+    const { length } = node.payload ?? '-';
+    if (node.size > MAX_FILE_BYTES || length === 0 || length > MAX_PAYLOAD_BYTES) parser.isOrdinary = false;
+  }
+  addNode(parser, node, start, nameAt, pathEnd);
+  const from = parser.end + 1;
+  while (dump[parser.end] !== NEWLINE) parser.end = fieldEnd(parser, parser.end + 1);
+  if (!parser.isLink && parser.end >= from) node.xattrs = xattrsOf(parser, from, parser.end);
+}
+
+/** Behind the fields of an owner there is one for the mtime. */
+const OWNER_FIELDS = 5;
+
+/** Of this line. */
+function takeHead(parser: DumpParser): void {
+  const { dump, head, headText, headBytes } = parser;
+  const at = parser.end + 1;
+  // Most lines.
+  if (
+    headBytes > 0 &&
+    dump[at - 1] === SPACE &&
+    isSame(headText, headBytes, dump, at) &&
+    dump[at + headBytes] === SPACE
+  ) {
+    parser.end = at + headBytes;
     return;
   }
-  const node = newNode(head);
-  node.size = parseSize(parser, parser.text, pathEnd + 1, sizeEnd);
-  fillNode(parser, node, payload);
-  addNode(parser, node, start, pathEnd);
-  if (parser.at <= parser.end) node.xattrs = xattrsOf(parser, parser.text.slice(parser.at, parser.end));
-}
-
-const HEAD_FIELDS = 6;
-
-function takeHead(parser: Parser): Head {
-  const { text, at, headText } = parser;
-  // Most lines: neither six fields to find nor a text to hash.
-  if (at < parser.end && text.startsWith(headText, at)) {
-    parser.at = at + headText.length;
-    return parser.head;
+  const ends: number[] = [];
+  for (let i = 0; i < OWNER_FIELDS; i++) {
+    takeField(parser);
+    ends.push(parser.end);
   }
-  let end = at;
-  for (let i = 0; i < HEAD_FIELDS; i++) end = skipField(parser);
-  const fields = text.slice(at, end);
-  let head = parser.heads.get(fields);
-  if (head === undefined) {
-    head = parseHead(parser, fields);
-    parser.heads.set(fields, head);
+  const fields = toByteString(dump, at, parser.end);
+  let owner = parser.owners.get(fields);
+  if (owner === undefined) {
+    owner = parseOwner(parser, at, ends);
+    parser.owners.set(fields, owner);
   }
-  parser.headText = `${fields} `;
-  parser.head = head;
-  return head;
+  const mtimeAt = takeField(parser);
+  parser.isLink = owner.isLink;
+  head.mode = owner.mode;
+  head.nlink = owner.nlink;
+  head.uid = owner.uid;
+  head.gid = owner.gid;
+  head.rdev = owner.rdev;
+  if (!owner.isLink) parseMtime(parser, mtimeAt, parser.end, head);
+  parser.headBytes = parser.end - at;
+  for (let i = at; i < parser.end; i++) headText[i - at] = dump[i] as number;
 }
 
 /** Gives it what its type has: the payload, and the two fields behind it. */
-function fillNode(parser: Parser, node: TreeNode, payload: ByteString | undefined): void {
+function fillNode(parser: DumpParser, node: TreeNode, payload: ByteString | undefined): void {
   const type = node.mode & S_IFMT;
   const { size } = node;
   if (type === S_IFDIR) node.children = new Map();
@@ -193,22 +254,22 @@ function fillNode(parser: Parser, node: TreeNode, payload: ByteString | undefine
   if (parser.strict && type === S_IFLNK) requireStrictLink(parser, node, size, contentBytes);
 }
 
-function takeDigest(parser: Parser, node: TreeNode): void {
-  const { text, at, hasEscapes } = parser;
-  // Of other nodes libcomposefs does not look at it.
+function takeDigest(parser: DumpParser, node: TreeNode): void {
+  const from = takeField(parser);
+  const { end } = parser;
+  if (isMissing(parser, from)) return;
+  // Of other nodes libcomposefs looks at no more than its escapes.
   const isRead = isExternal(node);
-  if (hasEscapes) {
-    const digest = takeOptional(parser, 'digest');
-    if (digest === undefined || !isRead) return;
-    const whole = cutAtNul(parser, digest);
-    node.digest = parseDigest(parser, whole, 0, whole.length);
+  if (!parser.hasEscapes) {
+    if (isRead) node.digest = parseDigest(parser, from, end);
     return;
   }
-  const end = skipField(parser);
-  if (isRead && !isMissing(text, at, end)) node.digest = parseDigest(parser, text, at, end);
+  const dump = unescapeBytes(parser, from, end, 'digest');
+  const { length } = cutAtNul(parser, toByteString(dump));
+  if (isRead) node.digest = parseDigest({ ...parser, dump }, 0, length);
 }
 
-function requireStrictLink(parser: Parser, node: TreeNode, size: number, contentBytes: number): void {
+function requireStrictLink(parser: DumpParser, node: TreeNode, size: number, contentBytes: number): void {
   if (size !== node.size) {
     throw malformed(parser, 'size', `is ${size}, expected the ${node.size} of the link target`);
   }
@@ -216,11 +277,10 @@ function requireStrictLink(parser: Parser, node: TreeNode, size: number, content
 }
 
 /** Returns how many bytes it has. */
-function takeContent(parser: Parser, node: TreeNode, size: number): number {
-  const { text, at } = parser;
-  const end = skipField(parser);
-  if (isMissing(text, at, end)) return 0;
-  const content = unescapeBytes(parser, text, Math.min(at, end), end, 'content');
+function takeContent(parser: DumpParser, node: TreeNode, size: number): number {
+  const from = takeField(parser);
+  if (isMissing(parser, from)) return 0;
+  const content = unescapeBytes(parser, from, parser.end, 'content');
   const { length } = content;
   if (length !== size) {
     throw malformed(parser, 'content', `has ${length} bytes, expected the size field's ${size}`);
@@ -233,7 +293,8 @@ function takeContent(parser: Parser, node: TreeNode, size: number): number {
   return length;
 }
 
-function linkNode(parser: Parser, head: Head, target: ByteString | undefined): TreeNode {
+function linkNode(parser: DumpParser, target: ByteString | undefined): TreeNode {
+  const { head } = parser;
   if ((head.mode & S_IFMT) === S_IFDIR) throw malformed(parser, 'mode', 'makes a hard link of a directory');
   if (target === undefined) throw malformed(parser, 'payload', 'is missing in a hard link');
   const node = newNode(head);
@@ -241,110 +302,34 @@ function linkNode(parser: Parser, head: Head, target: ByteString | undefined): T
   return node;
 }
 
-/** The path stands from `start` to `end`. */
-function addNode(parser: Parser, node: TreeNode, start: number, end: number): void {
-  const { text, hasEscapes } = parser;
-  const folder = folderAt(parser, start);
-  const name = text.slice(start + (folder?.path.length ?? 0), end) as ByteString;
-  if (folder === undefined || !isValidName(name) || (hasEscapes && name.includes('\\'))) {
-    addByPath(parser, node, cutAtNul(parser, unescapeField(parser, text.slice(start, end), 'path')));
-    return;
-  }
-  addName(parser, folder.names, name, node, folder.path);
-  const { children } = node;
-  if (children !== undefined)
-    parser.newest = { path: `${folder.path}${name}/`, names: children, parent: folder };
-}
-
-/** The directory that the line before is, or the nearest one around it, that this path begins with. */
-function folderAt(parser: Parser, start: number): Folder | undefined {
-  const { text, newest } = parser;
-  let folder = newest !== undefined && text.startsWith(newest.path, start) ? newest : parser.folder;
-  parser.newest = undefined;
-  while (folder !== undefined && !text.startsWith(folder.path, start)) folder = folder.parent;
-  if (folder !== undefined) parser.folder = folder;
-  return folder;
-}
-
-function addName(
-  parser: Parser,
-  names: Map<ByteString, TreeNode>,
-  name: ByteString,
-  node: TreeNode,
-  folder: string,
-): void {
-  const before = names.size;
-  names.set(name, node);
-  if (names.size === before) {
-    throw malformed(parser, 'path', `"${printable(folder + name)}" is repeated`);
-  }
-}
-
-/** Of a path in any form, and in any folder. */
-function addByPath(parser: Parser, node: TreeNode, path: ByteString): void {
-  const { root } = parser;
-  if (path === '/') {
-    if (root !== undefined) throw malformed(parser, 'path', '/ stands on an earlier line, too');
-    if (node.children === undefined) throw malformed(parser, 'path', '/ is not a directory');
-    parser.root = node;
-    parser.folder = { path, names: node.children, parent: undefined };
-    return;
-  }
-  if (root === undefined) throw malformed(parser, 'path', `"${printable(path)}" stands before /`);
-  const full = path.startsWith('/') && !path.includes('//') ? path : `/${path}`.replace(/\/+/g, '/');
-  const nameAt = full.lastIndexOf('/') + 1;
-  const folder = full.slice(0, nameAt);
-  const name = full.slice(nameAt) as ByteString;
-  const names = nodeAt(root, folder)?.children;
-  if (names === undefined) {
-    throw malformed(parser, 'path', `"${printable(path)}" has no parent directory on an earlier line`);
-  }
-  if (!isValidName(name)) throw malformed(parser, 'path', `"${printable(path)}" does not end in a file name`);
-  addName(parser, names, name, node, folder);
-}
-
-/** By names with slashes between them, before and behind them. */
-function nodeAt(root: TreeNode, path: string): TreeNode | undefined {
-  let node: TreeNode | undefined = root;
-  for (const name of path.split('/')) {
-    if (name !== '') node = node?.children?.get(name as ByteString);
-  }
-  return node;
-}
-
-function findTarget(parser: Parser, root: TreeNode, link: Parser['links'][number]): TreeNode {
-  const node = nodeAt(root, link.target);
-  if (node === undefined || node === link.node) {
-    const fact = node === undefined ? 'does not exist' : 'is the link itself';
-    throw malformed({ line: link.line }, 'hard link target', `"${printable(link.target)}" ${fact}`);
-  }
-  parser.line = link.line;
-  return node;
-}
-
 /** Nodes whose xattrs have the same text share one map. */
-function xattrsOf(parser: Parser, text: string): TreeNode['xattrs'] {
+function xattrsOf(parser: DumpParser, at: number, end: number): TreeNode['xattrs'] {
+  const text = toByteString(parser.dump, at, end);
   let xattrs = parser.xattrs.get(text);
   if (xattrs === undefined) {
-    xattrs = parseXattrs(parser, text);
+    xattrs = parseXattrs(parser, at, end);
+    if (xattrFault(xattrs) !== undefined) parser.isOrdinary = false;
     parser.xattrs.set(text, xattrs);
   }
   return xattrs;
 }
 
-function parseXattrs(parser: Parser, text: string): TreeNode['xattrs'] {
-  if (text.length > MAX_XATTR_TEXT) {
-    throw malformed(parser, 'xattrs', `have ${text.length} bytes, more than ${MAX_XATTR_TEXT}`);
+function parseXattrs(parser: DumpParser, at: number, end: number): TreeNode['xattrs'] {
+  const { dump } = parser;
+  if (end - at > MAX_XATTR_TEXT) {
+    throw malformed(parser, 'xattrs', `have ${end - at} bytes, more than ${MAX_XATTR_TEXT}`);
   }
-  const fields = text.split(' ');
-  if (fields.at(-1) === '') fields.pop(); // a single trailing space ends the line
   const xattrs = new Map<ByteString, Uint8Array>();
-  for (const field of fields) {
-    const split = field.indexOf('=');
-    if (split < 0) throw malformed(parser, 'xattr', `"${printable(field)}" has no =`);
-    const key = cutAtNul(parser, unescapeField(parser, field.slice(0, split), 'xattr name'));
+  // Behind the last one there may be a space.
+  for (let from = at; from < end; ) {
+    let to = from;
+    let split = -1;
+    for (; to < end && dump[to] !== SPACE; to++) if (split < 0 && dump[to] === EQUALS) split = to;
+    if (split < 0) throw malformed(parser, 'xattr', `"${printable(toByteString(dump, from, to))}" has no =`);
+    const key = cutAtNul(parser, unescapeField(parser, from, split, 'xattr name'));
     if (key === '') throw malformed(parser, 'xattr', 'has an empty name');
-    xattrs.set(key, unescapeBytes(parser, field, split + 1, field.length, 'xattr value'));
+    xattrs.set(key, unescapeBytes(parser, split + 1, to, 'xattr value'));
+    from = to + 1;
   }
   return xattrs;
 }

@@ -287,11 +287,22 @@ function firstBits(digest: ByteString): number {
   return digest.charCodeAt(0) | (digest.charCodeAt(1) << 8) | (digest.charCodeAt(2) << 16);
 }
 
-/** Of the name of an object, which ends in hex digits and ".file", seven digits are as good as random. */
+/** Of the name of an object, seven of its hex digits are as good as random: those before ".file", or what stands there. */
 function pathHash(path: ByteString): number {
-  const digits = Number(`0x${path.slice(-12, -5)}`);
-  return digits >= 0 ? digits : sampledHash(path);
+  const end = path.length - 5;
+  let hash = 0;
+  for (let at = Math.max(end - 7, 0); at < end; at++) {
+    const code = path.charCodeAt(at);
+    const digit = code <= NINE ? code - ZERO : code - LETTER_A + 10;
+    if (digit < 0 || digit > 15) return sampledHash(path);
+    hash = (hash << 4) | digit;
+  }
+  return hash;
 }
+
+const ZERO = 0x30;
+const NINE = 0x39;
+const LETTER_A = 0x61;
 
 /** Of some eight characters. */
 function sampledHash(text: ByteString): number {

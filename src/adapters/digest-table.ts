@@ -1,41 +1,47 @@
 /**
- * The file of a digest cache, little endian: head; entries sorted by checksum; their variable parts, xattrs and link
- * target, each different one once; the SHA-256 of all before. What has another version, is cut or damaged is no table.
+ * The file of a digest cache, little endian: head; columns, in each of which the entries have the order of their checksums;
+ * their variable parts, xattrs and link target, each different one once; the SHA-256 of all before. What has another
+ * version, is cut or damaged is no table.
  */
 
 import { wholeNumber } from '../formats/bytes.ts';
-import { type ByteString, toByteString } from '../formats/encoding.ts';
+import { type ByteString, hex, toByteString } from '../formats/encoding.ts';
 import type { KnownStamps } from './file-ring.ts';
+import { STAMP_BYTES } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
 import { sha256OfBytes } from './sha256.ts';
 
-const MAGIC = Buffer.from('sealroot digests\x02\0\0\0', 'latin1');
-/** The number of entries follows the magic. */
-const HEAD_BYTES = MAGIC.length + 4;
+const MAGIC = Buffer.from('sealroot digests\x03\0\0\0', 'latin1');
+/** Behind the magic, in words: the number of entries, and of the run that wrote them. */
+const COUNT_AT = MAGIC.length;
+const RUN_AT = COUNT_AT + 4;
+const HEAD_BYTES = RUN_AT + 4;
 const TRAILER_BYTES = 32;
+const CHECKSUM_BYTES = 32;
 
-/** Of an entry, in bytes from its start. */
-const ENTRY = {
-  CHECKSUM: 0,
-  /** Of the object's inode when it was read, see InodeStatus. */
-  STAMP: 32,
-  DIGEST: 80,
-  MODE: 112,
-  UID: 116,
-  GID: 120,
-  SIZE: 124,
-  FLAGS: 132,
+/**
+ * The columns: checksum, and stamp of the object's inode when it was read, see InodeStatus; digest; facts, and the number
+ * of the run that asked for it last, in words.
+ */
+const STAMPED_BYTES = CHECKSUM_BYTES + STAMP_BYTES;
+const DIGEST_BYTES = 32;
+const FACTS = {
+  MODE: 0,
+  UID: 1,
+  GID: 2,
+  SIZE: 3,
+  SIZE_HIGH: 4,
+  FLAGS: 5,
   /** The variable part: from the start of all of them, and its bytes. */
-  PART: 136,
-  PART_BYTES: 140,
-  /** Number of the run that asked for it last. */
-  RUN: 144,
-  BYTES: 148,
+  PART: 6,
+  PART_BYTES: 7,
+  WORDS: 8,
 } as const;
+const FACTS_BYTES = 4 * FACTS.WORDS;
+const COLUMNS = [STAMPED_BYTES, DIGEST_BYTES, FACTS_BYTES, 4] as const;
+const ENTRY_BYTES = STAMPED_BYTES + DIGEST_BYTES + FACTS_BYTES + 4;
 
 const FLAGS = { DIGEST: 1, TARGET: 2 } as const;
-const CHECKSUM_BYTES = 32;
-const DIGEST_BYTES = 32;
 
 export interface AddedEntry {
   /** 64 hex digits. */
@@ -50,35 +56,38 @@ export class DigestTable {
   readonly #bytes: Buffer;
   /** The same memory: what is a part of a Buffer is one, which takes longer to make. */
   readonly #plain: Uint8Array;
-  readonly #view: DataView;
+  readonly #facts: Int32Array;
+  readonly #runs: Int32Array;
+  readonly #digestsAt: number;
   readonly #partsAt: number;
+  /** Of all entries; made when the first is asked for. */
+  #digests: ByteString | undefined;
   readonly #parts = new Map<number, ReadonlyMap<ByteString, Uint8Array>>();
 
   /** An empty one. */
-  static readonly NONE = new DigestTable(Buffer.alloc(HEAD_BYTES), 0);
+  static readonly NONE = new DigestTable(new Uint8Array(HEAD_BYTES), 0);
 
+  /** `content` begins where its memory does. */
   static parse(content: Uint8Array): DigestTable {
     const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
     const end = bytes.length - TRAILER_BYTES;
     if (end < HEAD_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return DigestTable.NONE;
     if (!bytes.subarray(end).equals(sha256OfBytes(bytes.subarray(0, end)))) return DigestTable.NONE;
-    const count = bytes.readUInt32LE(MAGIC.length);
-    if (HEAD_BYTES + count * ENTRY.BYTES > end) return DigestTable.NONE;
-    return new DigestTable(bytes.subarray(0, end), count);
+    const count = bytes.readUInt32LE(COUNT_AT);
+    if (HEAD_BYTES + count * ENTRY_BYTES > end) return DigestTable.NONE;
+    return new DigestTable(content.subarray(0, end), count);
   }
 
-  private constructor(bytes: Buffer, count: number) {
-    this.#bytes = bytes;
-    this.#plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  private constructor(bytes: Uint8Array, count: number) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#plain = bytes;
     this.count = count;
-    this.#partsAt = HEAD_BYTES + count * ENTRY.BYTES;
-  }
-
-  /** The entry of an object. */
-  #find(checksum: Buffer): number | undefined {
-    const index = this.#before(checksum);
-    return index < this.count && this.#compare(checksum, index) === 0 ? index : undefined;
+    this.#digestsAt = HEAD_BYTES + count * STAMPED_BYTES;
+    const factsAt = this.#digestsAt + count * DIGEST_BYTES;
+    const runsAt = factsAt + count * FACTS_BYTES;
+    this.#facts = new Int32Array(bytes.buffer, bytes.byteOffset + factsAt, count * FACTS.WORDS);
+    this.#runs = new Int32Array(bytes.buffer, bytes.byteOffset + runsAt, count);
+    this.#partsAt = HEAD_BYTES + count * ENTRY_BYTES;
   }
 
   /** How many entries stand before the place of this checksum. */
@@ -93,9 +102,9 @@ export class DigestTable {
     return from;
   }
 
-  /** Above 0 when the entry comes before what begins with this checksum. */
+  /** Above 0 when the entry comes before this checksum. */
   #compare(checksum: Buffer, index: number): number {
-    const at = this.#entry(index);
+    const at = HEAD_BYTES + index * STAMPED_BYTES;
     return checksum.compare(this.#bytes, at, at + CHECKSUM_BYTES, 0, CHECKSUM_BYTES);
   }
 
@@ -103,50 +112,46 @@ export class DigestTable {
   get stamps(): KnownStamps {
     const { count } = this;
     return {
-      entries: this.#plain.subarray(HEAD_BYTES, this.#entry(count)),
+      entries: this.#plain.subarray(HEAD_BYTES, this.#digestsAt),
       count,
-      entryBytes: ENTRY.BYTES,
+      entryBytes: STAMPED_BYTES,
     };
   }
 
   fileAt(index: number): StoredFile {
-    const at = this.#entry(index);
-    const flags = this.#word(at + ENTRY.FLAGS);
-    const part = this.#partsAt + this.#word(at + ENTRY.PART);
-    const partEnd = part + this.#word(at + ENTRY.PART_BYTES);
-    const digest = at + ENTRY.DIGEST;
+    const facts = this.#facts;
+    const at = index * FACTS.WORDS;
+    const flags = facts[at + FACTS.FLAGS] as number;
+    const part = facts[at + FACTS.PART] as number;
+    // Parts of one text: of a text each, the collector would have as much work as all else here.
+    this.#digests ??= toByteString(this.#plain, this.#digestsAt, this.#digestsAt + this.count * DIGEST_BYTES);
+    const digest = index * DIGEST_BYTES;
     return {
-      mode: this.#word(at + ENTRY.MODE),
-      uid: this.#word(at + ENTRY.UID),
-      gid: this.#word(at + ENTRY.GID),
-      size: wholeNumber(this.#word(at + ENTRY.SIZE), this.#word(at + ENTRY.SIZE + 4)),
+      mode: facts[at + FACTS.MODE] as number,
+      uid: (facts[at + FACTS.UID] as number) >>> 0,
+      gid: (facts[at + FACTS.GID] as number) >>> 0,
+      size: wholeNumber((facts[at + FACTS.SIZE] as number) >>> 0, facts[at + FACTS.SIZE_HIGH] as number),
       xattrs: this.#xattrs(part),
-      target: flags & FLAGS.TARGET ? this.#target(part, partEnd) : undefined,
-      digest: flags & FLAGS.DIGEST ? toByteString(this.#plain, digest, digest + DIGEST_BYTES) : undefined,
+      target: flags & FLAGS.TARGET ? this.#target(part, facts[at + FACTS.PART_BYTES] as number) : undefined,
+      digest:
+        flags & FLAGS.DIGEST ? (this.#digests.slice(digest, digest + DIGEST_BYTES) as ByteString) : undefined,
       tree: undefined,
     };
-  }
-
-  #word(at: number): number {
-    return this.#view.getUint32(at, true);
-  }
-
-  #entry(index: number): number {
-    return HEAD_BYTES + index * ENTRY.BYTES;
   }
 
   /** Files whose parts are the same share one map. */
   #xattrs(part: number): ReadonlyMap<ByteString, Uint8Array> {
     let xattrs = this.#parts.get(part);
     if (xattrs === undefined) {
-      xattrs = decodeXattrs(this.#bytes, part).xattrs;
+      xattrs = decodeXattrs(this.#bytes, this.#partsAt + part).xattrs;
       this.#parts.set(part, xattrs);
     }
     return xattrs;
   }
 
-  #target(part: number, end: number): ByteString {
-    return this.#bytes.toString('latin1', decodeXattrs(this.#bytes, part).end, end) as ByteString;
+  #target(part: number, bytes: number): ByteString {
+    const { end } = decodeXattrs(this.#bytes, this.#partsAt + part);
+    return this.#bytes.toString('latin1', end, this.#partsAt + part + bytes) as ByteString;
   }
 
   /**
@@ -154,115 +159,158 @@ export class DigestTable {
    * that were asked for last; the used ones are of this run.
    */
   encode(added: readonly AddedEntry[], used: Uint8Array, max: number): Buffer {
-    const run = this.#lastRun() + 1;
-    const fresh = added.slice(0, max).sort((a, b) => (a.checksum < b.checksum ? -1 : 1));
-    const kept = this.#kept(added, used, run, max - fresh.length);
-    const count = kept.length + fresh.length;
-    const entries = Buffer.alloc(HEAD_BYTES + count * ENTRY.BYTES);
-    MAGIC.copy(entries);
-    entries.writeUInt32LE(count, MAGIC.length);
-    const parts = new Parts();
-    const moved = new Map<number, number>();
-    const view = new DataView(entries.buffer, entries.byteOffset, entries.length);
-    let at = HEAD_BYTES;
-    let next = 0;
-    // Most have the part of the one before.
-    let [lastPart, lastPlace] = [-1, 0];
-    const moveUpTo = (end: number) => {
-      while (next < kept.length && (kept[next] as number) < end) {
-        const first = next++;
-        const index = kept[first] as number;
-        while (next < kept.length && kept[next] === index + next - first && (kept[next] as number) < end)
-          next++;
-        this.#bytes.copy(entries, at, this.#entry(index), this.#entry(index + next - first));
-        for (let i = first; i < next; i++, at += ENTRY.BYTES) {
-          if (used[kept[i] as number]) view.setUint32(at + ENTRY.RUN, run, true);
-          const part = view.getUint32(at + ENTRY.PART, true);
-          if (part !== lastPart) {
-            lastPlace =
-              moved.get(part) ?? parts.place(this.#part(part, view.getUint32(at + ENTRY.PART_BYTES, true)));
-            moved.set(part, lastPlace);
-            lastPart = part;
-          }
-          view.setUint32(at + ENTRY.PART, lastPlace, true);
-        }
-      }
-    };
-    for (const entry of fresh) {
-      const bytes = encodeEntry(entry, run, parts);
-      moveUpTo(this.#before(bytes));
-      bytes.copy(entries, at);
-      at += ENTRY.BYTES;
+    const run = this.#bytes.readUInt32LE(RUN_AT) + 1;
+    const fresh = added.slice(0, max).map((entry) => freshEntry(entry, run));
+    const places = this.#places(fresh);
+    const count = this.count + fresh.length - places.filter(({ isThere }) => isThere).length;
+    if (count <= max) return this.#encode(places, used, run);
+    const stay = [...fresh, ...this.#usedLast(places, used, run, max - fresh.length)];
+    return DigestTable.NONE.#encode(DigestTable.NONE.#places(stay), new Uint8Array(0), run);
+  }
+
+  /** In the order of their checksums. */
+  #places(fresh: readonly FreshEntry[]): Place[] {
+    const sorted = fresh.toSorted((a, b) => (a.checksum < b.checksum ? -1 : 1));
+    return sorted.map((entry) => {
+      const before = this.#before(entry.sum);
+      return { entry, before, isThere: before < this.count && this.#compare(entry.sum, before) === 0 };
+    });
+  }
+
+  /** Of the entries that are not replaced, so many. */
+  #usedLast(places: readonly Place[], used: Uint8Array, run: number, room: number): FreshEntry[] {
+    const replaced = new Set(places.map(({ before, isThere }) => (isThere ? before : -1)));
+    const runs = Array.from(this.#runs, (last, index) => (used[index] ? run : last));
+    const kept = [...runs.keys()].filter((index) => !replaced.has(index));
+    kept.sort((a, b) => (runs[b] as number) - (runs[a] as number));
+    return kept.slice(0, room).map((index) => {
+      const at = HEAD_BYTES + index * STAMPED_BYTES;
+      const checksum = hex(this.#plain, at, at + CHECKSUM_BYTES);
+      const stamp = this.#plain.subarray(at + CHECKSUM_BYTES, at + STAMPED_BYTES);
+      return freshEntry({ checksum, stamp, file: this.fileAt(index) }, runs[index] as number);
+    });
+  }
+
+  /** What stands together stays together: an entry by itself is only looked at when it is new, or was not asked for. */
+  #encode(places: readonly Place[], used: Uint8Array, run: number): Buffer {
+    const count = this.count + places.filter(({ isThere }) => !isThere).length;
+    const parts = new Parts(this.#bytes.subarray(this.#partsAt));
+    const encoded = places.map(({ entry, before, isThere }) => {
+      const part = encodePart(entry.file);
+      // An object that is known by another inode is what it was.
+      const old = isThere ? (this.#facts[before * FACTS.WORDS + FACTS.PART] as number) : undefined;
+      return encodeEntry(entry, part, parts.add(part, old, entry.file.target !== undefined));
+    });
+    const partsAt = HEAD_BYTES + count * ENTRY_BYTES;
+    const out = Buffer.allocUnsafeSlow(partsAt + parts.bytes + TRAILER_BYTES);
+    MAGIC.copy(out);
+    out.writeUInt32LE(count, COUNT_AT);
+    out.writeUInt32LE(run, RUN_AT);
+    const runs = this.#runs.slice().fill(run);
+    for (let index = 0; index < this.count; index++) {
+      if (used[index] === 0) runs[index] = this.#runs[index] as number;
     }
-    moveUpTo(this.count);
-    const out = Buffer.concat([entries, ...parts.all, Buffer.alloc(TRAILER_BYTES)]);
-    const end = out.length - TRAILER_BYTES;
+    const columns = this.#columns(count, runs);
+    let [next, at] = [0, 0];
+    const copyUpTo = (end: number) => {
+      for (const { old, newAt, bytes } of columns)
+        out.set(old.subarray(next * bytes, end * bytes), newAt + at * bytes);
+      at += end - next;
+      next = end;
+    };
+    for (const [i, { before, isThere }] of places.entries()) {
+      copyUpTo(before);
+      const entry = encoded[i] as Buffer;
+      for (const { newAt, bytes, from } of columns)
+        out.set(entry.subarray(from, from + bytes), newAt + at * bytes);
+      at++;
+      if (isThere) next++;
+    }
+    copyUpTo(this.count);
+    let end = partsAt;
+    for (const piece of parts.all) {
+      out.set(piece, end);
+      end += piece.length;
+    }
     out.set(sha256OfBytes(out.subarray(0, end)), end);
     return out;
   }
 
-  /** The highest number of a run that asked for an entry. */
-  #lastRun(): number {
-    let last = 0;
-    for (let index = 0; index < this.count; index++) last = Math.max(last, this.#runOf(index));
-    return last;
-  }
-
-  #runOf(index: number): number {
-    return this.#word(this.#entry(index) + ENTRY.RUN);
-  }
-
-  /** The entries of this table that stay, in order: none that is replaced, and of too many those that were used last. */
-  #kept(added: readonly AddedEntry[], used: Uint8Array, run: number, room: number): number[] {
-    const replaced = new Set(added.map(({ checksum }) => this.#find(Buffer.from(checksum, 'hex'))));
-    const kept: number[] = [];
-    for (let index = 0; index < this.count; index++) if (!replaced.has(index)) kept.push(index);
-    if (kept.length <= room) return kept;
-    const lastRun = (index: number) => (used[index] ? run : this.#runOf(index));
-    const byRun = kept.sort((a, b) => lastRun(b) - lastRun(a)).slice(0, room);
-    return byRun.sort((a, b) => a - b);
-  }
-
-  #part(start: number, length: number): Buffer {
-    return this.#bytes.subarray(this.#partsAt + start, this.#partsAt + start + length);
+  /** Of each column: what stands in it, where it begins among `count` entries, the bytes of an entry, and where in one. */
+  #columns(count: number, runs: Int32Array) {
+    let [from, oldAt, newAt] = [0, HEAD_BYTES, HEAD_BYTES];
+    const columns = COLUMNS.map((bytes) => {
+      const old = this.#plain.subarray(oldAt, oldAt + this.count * bytes);
+      const column = { old, newAt, bytes, from };
+      oldAt += this.count * bytes;
+      newAt += count * bytes;
+      from += bytes;
+      return column;
+    });
+    return columns.with(-1, { ...(columns.at(-1) as (typeof columns)[0]), old: new Uint8Array(runs.buffer) });
   }
 }
 
-/** Where each part goes. */
-class Parts {
-  readonly all: Buffer[] = [];
-  readonly #places = new Map<string, number>();
-  #end = 0;
+interface FreshEntry extends AddedEntry {
+  readonly sum: Buffer;
+  readonly run: number;
+}
 
-  place(part: Buffer): number {
+function freshEntry(entry: AddedEntry, run: number): FreshEntry {
+  return { ...entry, sum: Buffer.from(entry.checksum, 'hex'), run };
+}
+
+/** Where an entry goes. */
+interface Place {
+  readonly entry: FreshEntry;
+  /** How many entries of the table stand before it. */
+  readonly before: number;
+  /** Whether the next one is to be replaced by it. */
+  readonly isThere: boolean;
+}
+
+/** Those of a table, and new ones behind them. */
+class Parts {
+  readonly all: Buffer[];
+  /** Of all. */
+  bytes: number;
+  readonly #places = new Map<string, number>();
+
+  constructor(old: Buffer) {
+    this.all = [old];
+    this.bytes = old.length;
+  }
+
+  /** Where it is, from now on; perhaps it stood at that place. Of links, most parts are different. */
+  add(part: Buffer, stood: number | undefined, isLink: boolean): number {
+    const [old] = this.all as [Buffer];
+    if (stood !== undefined && old.subarray(stood, stood + part.length).equals(part)) return stood;
     const text = part.toString('latin1');
     let place = this.#places.get(text);
-    if (place === undefined) {
-      place = this.#end;
-      this.#places.set(text, place);
+    if (place !== undefined) return place;
+    // Be it a piece of some other: a part says itself where it ends.
+    place = isLink ? -1 : old.indexOf(part);
+    if (place < 0) {
+      place = this.bytes;
       this.all.push(part);
-      this.#end += part.length;
+      this.bytes += part.length;
     }
+    this.#places.set(text, place);
     return place;
   }
 }
 
-function encodeEntry({ checksum, stamp, file }: AddedEntry, run: number, parts: Parts): Buffer {
-  const entry = Buffer.alloc(ENTRY.BYTES);
-  const part = encodePart(file);
-  entry.write(checksum, ENTRY.CHECKSUM, 'hex');
-  entry.set(stamp, ENTRY.STAMP);
-  if (file.digest !== undefined) entry.write(file.digest, ENTRY.DIGEST, 'latin1');
-  entry.writeUInt32LE(file.mode, ENTRY.MODE);
-  entry.writeUInt32LE(file.uid, ENTRY.UID);
-  entry.writeUInt32LE(file.gid, ENTRY.GID);
-  entry.writeBigUInt64LE(BigInt(file.size), ENTRY.SIZE);
-  const flags =
-    (file.digest === undefined ? 0 : FLAGS.DIGEST) | (file.target === undefined ? 0 : FLAGS.TARGET);
-  entry.writeUInt32LE(flags, ENTRY.FLAGS);
-  entry.writeUInt32LE(parts.place(part), ENTRY.PART);
-  entry.writeUInt32LE(part.length, ENTRY.PART_BYTES);
-  entry.writeUInt32LE(run, ENTRY.RUN);
+/** One column behind the other. */
+function encodeEntry({ sum, stamp, run, file }: FreshEntry, part: Buffer, place: number): Buffer {
+  const { mode, uid, gid, size, digest, target } = file;
+  const flags = (digest === undefined ? 0 : FLAGS.DIGEST) | (target === undefined ? 0 : FLAGS.TARGET);
+  const numbers = [mode, uid, gid, size % 2 ** 32, Math.floor(size / 2 ** 32), flags, place, part.length];
+  const entry = Buffer.alloc(ENTRY_BYTES);
+  entry.set(sum);
+  entry.set(stamp, CHECKSUM_BYTES);
+  entry.write(digest ?? '', STAMPED_BYTES, 'latin1');
+  for (const [word, number] of [...numbers, run].entries())
+    entry.writeUInt32LE(number, STAMPED_BYTES + DIGEST_BYTES + 4 * word);
   return entry;
 }
 

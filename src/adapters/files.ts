@@ -8,6 +8,7 @@ import {
   constants,
   fchmodSync,
   fstatSync,
+  fsync,
   fsyncSync,
   linkSync,
   openSync,
@@ -17,6 +18,7 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { badInput, type SealrootError, systemError } from '../formats/errors.ts';
 
 /** Node's own errors, with the errno's name kept. */
@@ -94,18 +96,18 @@ export interface WriteOptions {
 
 /**
  * After return the file is on the disk under its name with exactly these bytes and this mode; on any error there is
- * no new file, and an old one of that name is as it was.
+ * no new file, and an old one of that name is as it was. The caller can do other things while the disk writes.
  */
-export function writeAtomically(
+export async function writeAtomically(
   file: string,
   bytes: Uint8Array,
   mode: number,
   { exclusive = false }: WriteOptions = {},
-): void {
+): Promise<void> {
   const folder = path.dirname(file);
   const temporary = path.join(folder, `.${path.basename(file)}.${temporarySuffix()}`);
   try {
-    writeNew(temporary, bytes, mode);
+    await writeNew(temporary, bytes, mode);
     try {
       // link() fails where rename() would replace.
       if (exclusive) linkSync(temporary, file);
@@ -130,13 +132,13 @@ export function temporarySuffix(): string {
   return Math.random().toString(36).slice(2);
 }
 
-function writeNew(file: string, bytes: Uint8Array, mode: number): void {
+async function writeNew(file: string, bytes: Uint8Array, mode: number): Promise<void> {
   const fd = openSync(file, 'wx', mode & 0o600);
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
     // After the content: the umask has no say, and a secret is never readable by others in between.
     fchmodSync(fd, mode);
-    fsyncSync(fd);
+    await promisify(fsync)(fd);
   } catch (error) {
     removeIfExists(file);
     throw error;

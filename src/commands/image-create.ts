@@ -48,8 +48,9 @@ export async function imageCreate(options: ImageCreateOptions): Promise<ImageCre
     algorithm,
   });
   progress?.finish();
-  if (output !== '-') writeAtomically(output, image, 0o644);
+  const written = output === '-' ? undefined : writeAtomically(output, image, 0o644);
   const fault = cache?.save();
+  await written;
   const text = formatVerityDigest(digest, { ...USUAL_VERITY, algorithm });
   return { commit, digest: text, image, warnings: fault === undefined ? [] : [fault] };
 }

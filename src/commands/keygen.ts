@@ -33,9 +33,9 @@ export async function keygen(options: { out: string }): Promise<KeygenResult> {
     );
   }
   const secret = generateKeyPair();
-  writeAtomically(secretKey, encodeSecretKey(secret), 0o600, { exclusive: true });
+  await writeAtomically(secretKey, encodeSecretKey(secret), 0o600, { exclusive: true });
   try {
-    writeAtomically(publicKey, encodePublicKey(secret.publicKey), 0o644, { exclusive: true });
+    await writeAtomically(publicKey, encodePublicKey(secret.publicKey), 0o644, { exclusive: true });
   } catch (error) {
     unlinkSync(secretKey);
     throw error;

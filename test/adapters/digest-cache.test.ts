@@ -54,9 +54,9 @@ function object(number: number): string {
 function regular(number: number): StoredFile {
   return {
     mode: S_IFREG | 0o644,
-    uid: number,
+    uid: 4_000_000_000 + (number % 1000),
     gid: 4_294_967_295,
-    size: 2 ** 40 + number,
+    size: 2 ** 40 + 2 ** 31 + number,
     xattrs: new Map([
       [ascii('user.a'), Uint8Array.of(0, 255)],
       [ascii('user.b'), new Uint8Array(0)],
@@ -248,6 +248,24 @@ describe('DigestCache', () => {
     keep([2]);
     // The size of an entry without them.
     expect(statSync(file).size).toBe(size + 148);
+    rmSync(file);
+    keep([1, 2, 3]);
+    expect(statSync(file).size).toBe(size + 2 * 148);
+  });
+
+  it('writes what a link has once, however often it is made again', () => {
+    keep([1]);
+    const again = () => {
+      rmSync(object(4), { force: true });
+      symlinkSync('a/b', object(4));
+      const cache = open();
+      add(cache, 4, LINK);
+      expect(cache.save()).toBeUndefined();
+      expect(plain(found(4))).toEqual(plain(LINK));
+      return statSync(file).size;
+    };
+    const size = again();
+    expect(again()).toBe(size);
   });
 
   it('writes no more than it has room for, even when that much is new', () => {
@@ -264,6 +282,21 @@ describe('DigestCache', () => {
     add(cache, 4);
     expect(cache.save()).toBeUndefined();
     expect([1, 2, 3, 4].map((number) => found(number) !== undefined)).toEqual([true, false, true, true]);
+  });
+
+  it('forgets what it has replaced when there is no more room', () => {
+    keep([1, 2, 3]);
+    keep([1, 3, 4, 5], { maxEntries: 4 });
+    expect([1, 2, 3, 4, 5].map((number) => found(number) !== undefined)).toEqual([
+      true,
+      false,
+      true,
+      true,
+      true,
+    ]);
+    expect(open().stamps.count).toBe(4);
+    keep([1], { maxEntries: 3 });
+    expect(open().stamps.count).toBe(3);
   });
 
   it('remembers from run to run what was asked for last', () => {

@@ -66,11 +66,11 @@ describe('readBounded()', () => {
 });
 
 describe('writeAtomically()', () => {
-  it('gives the file exactly the mode asked for, whatever the umask', () => {
+  it('gives the file exactly the mode asked for, whatever the umask', async () => {
     const before = process.umask(0o077);
     try {
-      writeAtomically(path.join(folder, 'public'), utf8('x'), 0o644);
-      writeAtomically(path.join(folder, 'secret'), utf8('y'), 0o600);
+      await writeAtomically(path.join(folder, 'public'), utf8('x'), 0o644);
+      await writeAtomically(path.join(folder, 'secret'), utf8('y'), 0o600);
     } finally {
       process.umask(before);
     }
@@ -79,33 +79,33 @@ describe('writeAtomically()', () => {
     expect(readdirSync(folder).sort()).toEqual(['public', 'secret']);
   });
 
-  it('replaces a file, and a link instead of its target', () => {
+  it('replaces a file, and a link instead of its target', async () => {
     const target = path.join(folder, 'target');
     writeFileSync(target, 'old');
     symlinkSync('target', path.join(folder, 'link'));
-    writeAtomically(path.join(folder, 'link'), utf8('new'), 0o644);
+    await writeAtomically(path.join(folder, 'link'), utf8('new'), 0o644);
     expect(lstatSync(path.join(folder, 'link')).isFile()).toBe(true);
     expect(readFileSync(target, 'utf8')).toBe('old');
   });
 
-  it('never overwrites when exclusive, and leaves nothing behind', () => {
+  it('never overwrites when exclusive, and leaves nothing behind', async () => {
     const file = path.join(folder, 'file');
-    writeAtomically(file, utf8('first'), 0o600, { exclusive: true });
-    expect(codeOf(() => writeAtomically(file, utf8('second'), 0o600, { exclusive: true }))).toBe(
-      'file-exists',
-    );
+    await writeAtomically(file, utf8('first'), 0o600, { exclusive: true });
+    await expect(writeAtomically(file, utf8('second'), 0o600, { exclusive: true })).rejects.toMatchObject({
+      code: 'file-exists',
+    });
     expect(readFileSync(file, 'utf8')).toBe('first');
     expect(readdirSync(folder)).toEqual(['file']);
   });
 
-  it('leaves nothing behind when the name is taken by a directory', () => {
+  it('leaves nothing behind when the name is taken by a directory', async () => {
     mkdirSync(path.join(folder, 'taken'));
-    expect(codeOf(() => writeAtomically(path.join(folder, 'taken'), utf8('x'), 0o644))).toBe(
-      'file-access-failed',
-    );
+    await expect(writeAtomically(path.join(folder, 'taken'), utf8('x'), 0o644)).rejects.toMatchObject({
+      code: 'file-access-failed',
+    });
     expect(readdirSync(folder)).toEqual(['taken']);
-    expect(codeOf(() => writeAtomically(path.join(folder, 'no', 'file'), utf8('x'), 0o644))).toBe(
-      'file-missing',
-    );
+    await expect(writeAtomically(path.join(folder, 'no', 'file'), utf8('x'), 0o644)).rejects.toMatchObject({
+      code: 'file-missing',
+    });
   });
 });

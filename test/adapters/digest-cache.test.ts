@@ -286,16 +286,8 @@ describe('DigestCache', () => {
 
   it('forgets what it has replaced when there is no more room', () => {
     keep([1, 2, 3]);
-    keep([1, 3, 4, 5], { maxEntries: 4 });
-    expect([1, 2, 3, 4, 5].map((number) => found(number) !== undefined)).toEqual([
-      true,
-      false,
-      true,
-      true,
-      true,
-    ]);
-    expect(open().stamps.count).toBe(4);
-    keep([1], { maxEntries: 3 });
+    keep([1, 4], { maxEntries: 3 });
+    expect([1, 2, 3, 4].map((number) => found(number) !== undefined)).toEqual([true, true, false, true]);
     expect(open().stamps.count).toBe(3);
   });
 

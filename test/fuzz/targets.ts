@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { equalBytes } from '../../src/formats/bytes.ts';
 import { kernelArguments } from '../../src/formats/cmdline.ts';
 import { dumpImage } from '../../src/formats/dump.ts';
-import { parseDump } from '../../src/formats/dump-read.ts';
+import { finishDump, parseDump, readLines, startDump } from '../../src/formats/dump-read.ts';
 import { toByteString } from '../../src/formats/encoding.ts';
 import { layoutImage } from '../../src/formats/erofs-places.ts';
 import { planImage } from '../../src/formats/erofs-plan.ts';
@@ -28,7 +28,7 @@ import {
   parseOstreeMeta,
 } from '../../src/formats/ostree-tree-objects.ts';
 import { parsePolicy } from '../../src/formats/policy.ts';
-import { S_IFCHR, S_IFMT, type validateTree } from '../../src/formats/tree.ts';
+import { S_IFCHR, S_IFMT, type ValidatedTree, validateTree } from '../../src/formats/tree.ts';
 import { craftedInodes, planOf } from '../formats/crafted-plan.ts';
 import { formatDump } from '../formats/format-dump.ts';
 import { FIXTURE_DUMP, fixtureImage } from '../formats/image-fixture.ts';
@@ -120,18 +120,35 @@ const EROFS: Target = {
   },
 };
 
+function parseInTwo(dump: Uint8Array, cut: number): ValidatedTree {
+  const parser = startDump();
+  const used = readLines(parser, dump.subarray(0, cut), false);
+  readLines(parser, dump.subarray(used), true);
+  return finishDump(parser);
+}
+
 const DUMP: Target = {
   name: 'dump',
   corpus: dumps,
   run: (bytes, run) => {
-    let tree: ReturnType<typeof validateTree> | undefined;
+    let tree: ValidatedTree | undefined;
     const accepted = accepts(() => {
       tree = parseDump(bytes);
     });
-    if (tree !== undefined && run % THOROUGH === 0) {
+    requireLaw(
+      accepts(() => parseInTwo(bytes, run % (bytes.length + 1))) === accepted,
+      'a dump in two pieces is another dump',
+    );
+    if (tree === undefined) return accepted;
+    const made = tree;
+    requireLaw(
+      accepts(() => validateTree(made)),
+      'a dump makes a tree that is not valid',
+    );
+    if (run % THOROUGH === 0) {
       let image: Uint8Array | undefined;
       accepts(() => {
-        image = writeImage(tree as ReturnType<typeof validateTree>);
+        image = writeImage(made);
       });
       if (image !== undefined) {
         const { findings } = checkImage(image, 1);

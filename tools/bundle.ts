@@ -135,7 +135,7 @@ function eagerly<T>(work: () => T): T {
 /** The one native part of our own: the threads of adapters/file-ring.ts, and the calls of adapters/directory-list.ts. */
 export async function compileFileReader(folder: string): Promise<string> {
   const library = join(folder, 'file-reader.so');
-  const sources = ['file-reader', 'directory-list', 'object-tables', 'sha256-lanes'].map(
+  const sources = ['file-reader', 'directory-list', 'metadata-table', 'object-tables', 'sha256-lanes'].map(
     (name) => `src/adapters/native/${name}.c`,
   );
   const language = ['-std=gnu11', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror'];

@@ -1,8 +1,8 @@
 /**
  * What was read of file objects, kept from run to run, so that the image of the next commit hashes only what is new:
  * one file a repository, in the user's cache folder. An entry counts as long as the object's inode is what it was,
- * by device, number, size, mtime and ctime. Even so nothing that is signed comes from here: seal, verify and deployments
- * read the objects.
+ * by device, number, size, mtime and ctime; a dirtree or dirmeta, as long as its bytes have its checksum. Even so nothing
+ * that is signed comes from here: seal, verify and deployments read the objects.
  *
  * A file that is damaged or somebody else's is as good as none. It is replaced by rename: of two writers the last one
  * wins, and what the other had found is found again.
@@ -19,9 +19,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { equalBytes } from '../formats/bytes.ts';
 import { SealrootError } from '../formats/errors.ts';
 import { type AddedEntry, DigestTable } from './digest-table.ts';
-import type { KnownStamps } from './file-ring.ts';
+import type { KnownObjects } from './file-ring.ts';
 import { readDescriptor, temporarySuffix } from './files.ts';
 import { changedAt } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
@@ -59,6 +60,8 @@ export class DigestCache {
   readonly #table: DigestTable;
   readonly #used: Uint8Array;
   readonly #added = new Map<string, AddedEntry>();
+  /** In the form of KnownObjects. */
+  #metadata: Uint8Array | undefined;
 
   constructor(file: string, { maxEntries = MAX_ENTRIES, now = Date.now }: DigestCacheOptions = {}) {
     this.#file = file;
@@ -68,9 +71,9 @@ export class DigestCache {
     this.#used = new Uint8Array(this.#table.count);
   }
 
-  /** Those of the objects of which something is known. */
-  get stamps(): KnownStamps {
-    return this.#table.stamps;
+  /** The objects of which something is known. */
+  get known(): KnownObjects {
+    return this.#table.known;
   }
 
   /** What is known of an object, whose inode has the stamp of that entry still. */
@@ -85,12 +88,19 @@ export class DigestCache {
     this.#added.set(checksum, { checksum, stamp, file });
   }
 
+  /** Keeps the dirtrees and dirmetas of this run in the place of those that are known. */
+  keepMetadata(metadata: Uint8Array): void {
+    this.#metadata = metadata;
+  }
+
   /** Writes what was added. Returns why it could not: the work itself is not worse for it. */
   save(): string | undefined {
-    if (this.#added.size === 0) return undefined;
+    const metadata = this.#metadata ?? this.#table.metadata;
+    if (this.#added.size === 0 && equalBytes(metadata, this.#table.metadata)) return undefined;
     try {
       mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
-      replaceFile(this.#file, this.#table.encode([...this.#added.values()], this.#used, this.#maxEntries));
+      const added = [...this.#added.values()];
+      replaceFile(this.#file, this.#table.encode(added, this.#used, metadata, this.#maxEntries));
       return undefined;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;

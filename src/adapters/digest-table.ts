@@ -1,21 +1,22 @@
 /**
  * The file of a digest cache, little endian: head; columns, in each of which the entries have the order of their checksums;
- * their variable parts, xattrs and link target, each different one once; the SHA-256 of all before. What has another
+ * their variable parts, xattrs and link target, each different one once; metadata objects; the SHA-256 of all before. What has another
  * version, is cut or damaged is no table.
  */
 
 import { wholeNumber } from '../formats/bytes.ts';
 import { type ByteString, hex, toByteString } from '../formats/encoding.ts';
-import type { KnownStamps } from './file-ring.ts';
+import type { KnownObjects } from './file-ring.ts';
 import { STAMP_BYTES } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
 import { sha256OfBytes } from './sha256.ts';
 
 const MAGIC = Buffer.from('sealroot digests\x03\0\0\0', 'latin1');
-/** Behind the magic, in words: the number of entries, and of the run that wrote them. */
+/** Behind the magic, in words: the number of entries, and of the run that wrote them; the bytes of all metadata objects. */
 const COUNT_AT = MAGIC.length;
 const RUN_AT = COUNT_AT + 4;
-const HEAD_BYTES = RUN_AT + 4;
+const METADATA_BYTES_AT = RUN_AT + 4;
+const HEAD_BYTES = METADATA_BYTES_AT + 4;
 const TRAILER_BYTES = 32;
 const CHECKSUM_BYTES = 32;
 
@@ -60,6 +61,8 @@ export class DigestTable {
   readonly #runs: Int32Array;
   readonly #digestsAt: number;
   readonly #partsAt: number;
+  /** In the form of KnownObjects. */
+  readonly metadata: Uint8Array;
   /** Of all entries; made when the first is asked for. */
   #digests: ByteString | undefined;
   readonly #parts = new Map<number, ReadonlyMap<ByteString, Uint8Array>>();
@@ -74,13 +77,15 @@ export class DigestTable {
     if (end < HEAD_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return DigestTable.NONE;
     if (!bytes.subarray(end).equals(sha256OfBytes(bytes.subarray(0, end)))) return DigestTable.NONE;
     const count = bytes.readUInt32LE(COUNT_AT);
-    if (HEAD_BYTES + count * ENTRY_BYTES > end) return DigestTable.NONE;
+    const metadataBytes = bytes.readUInt32LE(METADATA_BYTES_AT);
+    if (HEAD_BYTES + count * ENTRY_BYTES + metadataBytes > end) return DigestTable.NONE;
     return new DigestTable(content.subarray(0, end), count);
   }
 
   private constructor(bytes: Uint8Array, count: number) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#plain = bytes;
+    this.metadata = bytes.subarray(bytes.length - this.#bytes.readUInt32LE(METADATA_BYTES_AT));
     this.count = count;
     this.#digestsAt = HEAD_BYTES + count * STAMPED_BYTES;
     const factsAt = this.#digestsAt + count * DIGEST_BYTES;
@@ -108,13 +113,13 @@ export class DigestTable {
     return checksum.compare(this.#bytes, at, at + CHECKSUM_BYTES, 0, CHECKSUM_BYTES);
   }
 
-  /** Of all entries. */
-  get stamps(): KnownStamps {
-    const { count } = this;
+  get known(): KnownObjects {
+    const { count, metadata } = this;
     return {
       entries: this.#plain.subarray(HEAD_BYTES, this.#digestsAt),
       count,
       entryBytes: STAMPED_BYTES,
+      metadata,
     };
   }
 
@@ -155,17 +160,17 @@ export class DigestTable {
   }
 
   /**
-   * The file with `added` beside the entries of this table, whose numbers `used` counts by. Of more than `max` those stay
-   * that were asked for last; the used ones are of this run.
+   * The file with `added` beside the entries of this table, whose numbers `used` counts by, and with `metadata`. Of more
+   * than `max` entries those stay that were asked for last; the used ones are of this run.
    */
-  encode(added: readonly AddedEntry[], used: Uint8Array, max: number): Buffer {
+  encode(added: readonly AddedEntry[], used: Uint8Array, metadata: Uint8Array, max: number): Buffer {
     const run = this.#bytes.readUInt32LE(RUN_AT) + 1;
     const fresh = added.slice(0, max).map((entry) => freshEntry(entry, run));
     const places = this.#places(fresh);
     const count = this.count + fresh.length - places.filter(({ isThere }) => isThere).length;
-    if (count <= max) return this.#encode(places, used, run);
+    if (count <= max) return this.#encode(places, used, metadata, run);
     const stay = [...fresh, ...this.#usedLast(places, used, run, max - fresh.length)];
-    return DigestTable.NONE.#encode(DigestTable.NONE.#places(stay), new Uint8Array(0), run);
+    return DigestTable.NONE.#encode(DigestTable.NONE.#places(stay), new Uint8Array(0), metadata, run);
   }
 
   /** In the order of their checksums. */
@@ -192,9 +197,9 @@ export class DigestTable {
   }
 
   /** What stands together stays together: an entry by itself is only looked at when it is new, or was not asked for. */
-  #encode(places: readonly Place[], used: Uint8Array, run: number): Buffer {
+  #encode(places: readonly Place[], used: Uint8Array, metadata: Uint8Array, run: number): Buffer {
     const count = this.count + places.filter(({ isThere }) => !isThere).length;
-    const parts = new Parts(this.#bytes.subarray(this.#partsAt));
+    const parts = new Parts(this.#bytes.subarray(this.#partsAt, this.#bytes.length - this.metadata.length));
     const encoded = places.map(({ entry, before, isThere }) => {
       const part = encodePart(entry.file);
       // An object that is known by another inode is what it was.
@@ -202,10 +207,11 @@ export class DigestTable {
       return encodeEntry(entry, part, parts.add(part, old, entry.file.target !== undefined));
     });
     const partsAt = HEAD_BYTES + count * ENTRY_BYTES;
-    const out = Buffer.allocUnsafeSlow(partsAt + parts.bytes + TRAILER_BYTES);
+    const out = Buffer.allocUnsafeSlow(partsAt + parts.bytes + metadata.length + TRAILER_BYTES);
     MAGIC.copy(out);
     out.writeUInt32LE(count, COUNT_AT);
     out.writeUInt32LE(run, RUN_AT);
+    out.writeUInt32LE(metadata.length, METADATA_BYTES_AT);
     const runs = this.#runs.slice().fill(run);
     for (let index = 0; index < this.count; index++) {
       if (used[index] === 0) runs[index] = this.#runs[index] as number;
@@ -228,7 +234,7 @@ export class DigestTable {
     }
     copyUpTo(this.count);
     let end = partsAt;
-    for (const piece of parts.all) {
+    for (const piece of [...parts.all, metadata]) {
       out.set(piece, end);
       end += piece.length;
     }

@@ -88,15 +88,18 @@ export interface FileRingOptions {
   /** Room for them, `treeBytes()` of each: a file for whose tree there is none is left to the caller. */
   readonly treeBytes: number;
   /** Objects come with their stamps, and are not read when they have the stamp that is known. */
-  readonly known?: KnownStamps | undefined;
+  readonly known?: KnownObjects | undefined;
 }
 
-/** The stamps that objects had when they were read. See InodeStatus. */
-export interface KnownStamps {
+/** What an earlier run has read. */
+export interface KnownObjects {
+  /** Of files the stamps that they had then, see InodeStatus. */
   /** In the order of the checksums; each begins with the 32 bytes of the checksum, and the stamp. */
   readonly entries: Uint8Array;
   readonly count: number;
   readonly entryBytes: number;
+  /** Dirtrees and dirmetas, in the form of native/metadata-table.h; what is taken from it has its checksum. */
+  readonly metadata: Uint8Array;
 }
 
 /** Of what cannot be one. */
@@ -137,6 +140,8 @@ const PROTOTYPES = {
   start: 'void reader_start(void *reader, int threads)',
   wake: 'void reader_wake(void *reader)',
   finish: 'void reader_finish(void *reader, uint32_t job)',
+  expectMetadata: 'void reader_expect_metadata(void *reader, const void *file, uint64_t size)',
+  usedMetadata: 'uint32_t reader_used_metadata(void *reader, _Out_ void *file, uint32_t room)',
   metadata: 'int32_t reader_metadata(void *reader, const char *checksum, const char *type)',
   close: 'void reader_close(void *reader)',
 } as const;
@@ -174,6 +179,7 @@ export class FileRing {
     const { known } = options;
     if (known && !reader.functions.expect(handle, known.entries, known.count, known.entryBytes))
       return undefined;
+    if (known) reader.functions.expectMetadata(handle, known.metadata, known.metadata.length);
     return new FileRing(
       reader,
       handle,
@@ -326,6 +332,17 @@ export class FileRing {
   metadata(checksum: string, type: string): Uint8Array | undefined {
     const size = this.#reader.functions.metadata(this.#handle, checksum, type) as number;
     return size < 0 ? undefined : this.#copy(METADATA_AT, size);
+  }
+
+  /** Those that were asked for, for the next run to know. Undefined for none, and where `known` was not given. */
+  usedMetadata(): Uint8Array | undefined {
+    const { usedMetadata } = this.#reader.functions;
+    const none = new Uint8Array(4);
+    const size = usedMetadata(this.#handle, none, none.length) as number;
+    if (size === none.length) return undefined;
+    const file = new Uint8Array(size);
+    usedMetadata(this.#handle, file, size);
+    return file;
   }
 
   /** Ends the threads. The memory stays: trees are views of it. */

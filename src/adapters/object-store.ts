@@ -29,7 +29,7 @@ export interface StoreOptions {
   readonly algorithm?: VerityAlgorithm | undefined;
   /** Files come with their Merkle trees. */
   readonly keepTrees?: boolean;
-  /** Knows what was read of objects before; of announced ones, in the repository itself and not in its parents. */
+  /** Knows what was read of objects before; of files that are announced, in the repository itself and not in its parents. */
   readonly cache?: DigestCache | undefined;
   /** Threads that read announced files; as many as there are cores to spare when absent. */
   readonly threads?: number;
@@ -219,7 +219,7 @@ class Store implements ObjectStore {
       keepTrees,
       treeBytes,
       threads: this.#options.threads ?? spareThreads(),
-      known: this.#options.cache?.stamps,
+      known: this.#options.cache?.known,
       ...(this.#options.library && { library: this.#options.library }),
       finished: (checksum, file) => this.#finished(checksum, file),
       unchanged: (entry) => (this.#options.cache as DigestCache).file(entry),
@@ -238,6 +238,8 @@ class Store implements ObjectStore {
   }
 
   release(): void {
+    const metadata = this.#readAhead?.usedMetadata();
+    if (metadata !== undefined) this.#options.cache?.keepMetadata(metadata);
     this.#readAhead?.close();
     this.#readAhead = undefined;
   }

@@ -92,6 +92,11 @@ export class ReadAhead<File> {
     return this.#ring?.metadata(checksum, type);
   }
 
+  /** See FileRing. */
+  usedMetadata(): Uint8Array | undefined {
+    return this.#ring?.usedMetadata();
+  }
+
   /** Ends the threads. What is asked for afterwards is read again. */
   close(): void {
     this.#ring?.close();

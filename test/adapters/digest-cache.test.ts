@@ -84,8 +84,8 @@ function add(cache: DigestCache, number: number, file = regular(number)): void {
 }
 
 /** The number of its entry, as the threads' library finds it. */
-function entryOf({ stamps }: DigestCache, wanted: string): number | undefined {
-  const { entries, count, entryBytes } = stamps;
+function entryOf({ known }: DigestCache, wanted: string): number | undefined {
+  const { entries, count, entryBytes } = known;
   const all = Array.from({ length: count }, (_, i) => hex(entries, i * entryBytes, i * entryBytes + 32));
   expect(all).toEqual(all.toSorted());
   const entry = all.indexOf(wanted);
@@ -97,7 +97,7 @@ function find(cache: DigestCache, number: number): StoredFile | undefined {
   const entry = entryOf(cache, checksum(number));
   if (entry === undefined || !readdirSync(path.join(folder, 'objects')).includes(String(number)))
     return undefined;
-  const { entries, entryBytes } = cache.stamps;
+  const { entries, entryBytes } = cache.known;
   const stamp = entry * entryBytes + 32;
   if (!stampOf(object(number)).equals(entries.subarray(stamp, stamp + STAMP_BYTES))) return undefined;
   return cache.file(entry);
@@ -187,6 +187,8 @@ describe('DigestCache', () => {
     ['is of another version', (bytes: Buffer) => withSum(bytes.subarray(0, -32).fill(1, 16, 17))],
     // One entry has 148 bytes, and its part eight.
     ['has not so many entries', (bytes: Buffer) => withSum(bytes.subarray(0, -32).fill(3, 20, 21))],
+    // The third word behind the magic.
+    ['has not so much metadata', (bytes: Buffer) => withSum(bytes.subarray(0, -32).fill(1, 30, 31))],
     ['ends behind its magic', (bytes: Buffer) => withSum(bytes.subarray(0, 20))],
   ])('takes a file that %s for none', (_, damage) => {
     keep([1]);
@@ -288,7 +290,32 @@ describe('DigestCache', () => {
     keep([1, 2, 3]);
     keep([1, 4], { maxEntries: 3 });
     expect([1, 2, 3, 4].map((number) => found(number) !== undefined)).toEqual([true, true, false, true]);
-    expect(open().stamps.count).toBe(3);
+    expect(open().known.count).toBe(3);
+  });
+
+  it('keeps the metadata objects of the run that named some last', () => {
+    const metadata = (bytes: Uint8Array, options: DigestCacheOptions = {}) => {
+      const cache = open(options);
+      cache.keepMetadata(bytes);
+      expect(cache.save()).toBeUndefined();
+      return statSync(file).ino;
+    };
+    const known = () => Buffer.from(open().known.metadata).toString();
+    const first = metadata(Buffer.from('first'));
+    expect(known()).toBe('first');
+    expect(metadata(Buffer.from('first'))).toBe(first);
+    expect(metadata(Buffer.from('other'))).not.toBe(first);
+    keep([1]);
+    symlinkSync('a/b', object(4));
+    const cache = open();
+    add(cache, 4, LINK);
+    expect(cache.save()).toBeUndefined();
+    expect(known()).toBe('other');
+    metadata(Buffer.from('more'));
+    keep([2], { maxEntries: 2 });
+    expect(known()).toBe('more');
+    expect(plain(found(2))).toEqual(plain(regular(2)));
+    expect([1, 4].filter((number) => found(number) !== undefined).length).toBe(1);
   });
 
   it('remembers from run to run what was asked for last', () => {

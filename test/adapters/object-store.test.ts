@@ -259,6 +259,23 @@ describe('ObjectStore with a cache', () => {
     expect(announced(open())).toEqual(made);
   });
 
+  it('knows dirtrees and dirmetas by their checksums, and the commit only if it is there', () => {
+    const first = open();
+    const { image } = buildImage(openObjectStore(repo, { cache: first, library }), ONE);
+    expect(first.save()).toBeUndefined();
+    const objects = readdirSync(path.join(repo, 'objects'), { recursive: true, encoding: 'utf8' });
+    const remove = (type: string) => {
+      for (const name of objects) if (name.endsWith(`.${type}`)) rmSync(path.join(repo, 'objects', name));
+    };
+    for (const type of ['dirtree', 'dirmeta']) remove(type);
+    expect(failure(() => buildImage(openObjectStore(repo), ONE)).code).toBe('object-missing');
+    const again = buildImage(openObjectStore(repo, { cache: open(), library }), ONE);
+    expect(Buffer.compare(again.image, image)).toBe(0);
+    remove('commit');
+    const store = openObjectStore(repo, { cache: open(), library });
+    expect(failure(() => buildImage(store, ONE)).code).toBe('commit-missing');
+  });
+
   it('does not keep what a parent has', () => {
     const child = path.join(folder, 'child');
     mkdirSync(path.join(child, 'objects'), { recursive: true });

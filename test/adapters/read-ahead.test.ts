@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   rmSync,
   symlinkSync,
@@ -18,7 +19,7 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FileRing, type KnownStamps, NO_JOB } from '../../src/adapters/file-ring.ts';
+import { FileRing, type KnownObjects, NO_JOB } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { inodeStatus } from '../../src/adapters/inode-status.ts';
 import { ObjectFileReader, type RepoMode, type StoredFile } from '../../src/adapters/object-file.ts';
@@ -388,11 +389,16 @@ describe('the stamp of an object', () => {
   }
 
   /** With other bytes behind each entry. */
-  function known(stamps: readonly (readonly [ByteString, Buffer])[]): KnownStamps {
+  function known(stamps: readonly (readonly [ByteString, Buffer])[]): KnownObjects {
     const entries = stamps.map(([checksum, stamp]) =>
       Buffer.concat([fromByteString(parsed(checksum)), stamp, Buffer.alloc(5, 1)]),
     );
-    return { entries: Buffer.concat(entries), count: stamps.length, entryBytes: 85 };
+    return {
+      entries: Buffer.concat(entries),
+      count: stamps.length,
+      entryBytes: 85,
+      metadata: new Uint8Array(0),
+    };
   }
 
   function parsed(checksum: string): ByteString {
@@ -497,14 +503,19 @@ describe('the stamp of an object', () => {
 });
 
 describe('a metadata object', () => {
-  function ring(): FileRing {
+  function ring(metadata?: Uint8Array): FileRing {
     const options = { source: 'bare', folder: pathBytes(objectsOf('bare')), digests: 'none' } as const;
     const rest = { algorithm: 'sha512', slots: 1, keepTrees: false, treeBytes: 0 } as const;
-    return FileRing.open({ ...options, ...rest }, library) as FileRing;
+    const known = metadata && { entries: new Uint8Array(0), count: 0, entryBytes: 80, metadata };
+    return FileRing.open({ ...options, ...rest, known }, library) as FileRing;
+  }
+
+  function placeOf(checksum: string, type: string): string {
+    return path.join(objectsOf('bare'), checksum.slice(0, 2), `${checksum.slice(2)}.${type}`);
   }
 
   function place(checksum: string, type: string): string {
-    const file = path.join(objectsOf('bare'), checksum.slice(0, 2), `${checksum.slice(2)}.${type}`);
+    const file = placeOf(checksum, type);
     mkdirSync(path.dirname(file), { recursive: true });
     rmSync(file, { force: true });
     return file;
@@ -543,6 +554,96 @@ describe('a metadata object', () => {
     for (const name of names) expect(reader.metadata(name, 'dirtree'), name).toBeUndefined();
     // As much of a type as there is room for.
     expect(reader.metadata(put(content(11), undefined, 'x'.repeat(13)), 'x'.repeat(14))).toBeUndefined();
+    reader.close();
+  });
+
+  const NOTHING = new Uint8Array(0);
+
+  /** What a run leaves behind that asks for those. */
+  function usedBy(checksums: readonly string[], metadata: Uint8Array = NOTHING): Uint8Array | undefined {
+    const reader = ring(metadata);
+    expect(checksums.filter((checksum) => reader.metadata(checksum, 'dirtree') === undefined)).toEqual([]);
+    const used = reader.usedMetadata();
+    reader.close();
+    return used;
+  }
+
+  /** Enough of them for every table to grow. */
+  function many(): string[] {
+    return Array.from({ length: 5000 }, (_, i) => put(Buffer.from(`object ${i} ${'x'.repeat(i % 500)}`)));
+  }
+
+  it('that an earlier run has read is known without its file, and so it is to the next run', () => {
+    const checksums = many();
+    const used = usedBy(checksums) as Uint8Array;
+    const bytes = [0, 1, 4999].map((i) => readFileSync(placeOf(checksums[i] as string, 'dirtree')));
+    for (const checksum of checksums) place(checksum, 'dirtree');
+    const again = usedBy(checksums.toReversed(), used) as Uint8Array;
+    expect(again.length).toBe(used.length);
+    const reader = ring(again);
+    for (const [i, at] of [0, 1, 4999].entries()) {
+      const found = reader.metadata(checksums[at] as string, 'dirmeta');
+      expect(found && Buffer.compare(found, bytes[i] as Buffer)).toBe(0);
+    }
+    reader.close();
+    // Those of one run only.
+    expect(usedBy(checksums.slice(0, 1), again)?.length).toBe(4 + 40 + (bytes[0] as Buffer).length);
+  });
+
+  it('is looked for in the repository where what is known is something else', () => {
+    const bytes = Buffer.from('the object');
+    const checksum = put(bytes);
+    const used = Buffer.from(usedBy([checksum]) as Uint8Array);
+    const altered = (at: number, value: number) => {
+      const copy = Buffer.from(used);
+      copy.writeUInt32LE(value, at);
+      return copy;
+    };
+    const files = {
+      'the whole': [used, true],
+      'a byte is another': [altered(44, 0), false],
+      'the checksum is another': [altered(4, 0), false],
+      'it begins behind the end': [altered(36, 11), false],
+      'it begins far behind the end': [altered(36, 0xffffffff), false],
+      'it ends behind the end': [altered(40, 11), false],
+      'it is longer than all memory': [altered(40, 0xffffffff), false],
+      'there are none': [altered(0, 0), false],
+      'there are more than it has room for': [altered(0, 2), false],
+      'there are as many as a word can say': [altered(0, 0xffffffff), false],
+      'it ends in the number': [used.subarray(0, 3), false],
+      'it ends in the entry': [used.subarray(0, 43), false],
+      'it ends in the bytes': [used.subarray(0, 53), false],
+    } as const;
+    for (const [what, [file, isKnown]] of Object.entries(files)) {
+      put(bytes, checksum);
+      expect(usedBy([checksum], file), what).toEqual(new Uint8Array(used));
+      place(checksum, 'dirtree');
+      const reader = ring(file);
+      expect(reader.metadata(checksum, 'dirtree') !== undefined, what).toBe(isKnown);
+      for (const name of ['', checksum.slice(1), `${checksum}0`, 'zz'.repeat(32)])
+        expect(reader.metadata(name, 'dirtree')).toBeUndefined();
+      reader.close();
+    }
+  });
+
+  it('that is a commit is read, and not kept', () => {
+    const bytes = Buffer.from('a commit');
+    const checksum = put(bytes, undefined, 'commit');
+    const reader = ring(NOTHING);
+    expect(reader.metadata(checksum, 'commit')).toBeDefined();
+    expect(reader.usedMetadata()).toBeUndefined();
+    reader.close();
+    put(bytes);
+    const other = ring(usedBy([checksum]));
+    place(checksum, 'commit');
+    expect(other.metadata(checksum, 'commit')).toBeUndefined();
+    other.close();
+  });
+
+  it('is not kept where nobody asks for it', () => {
+    const reader = ring();
+    expect(reader.metadata(put(content(5)), 'dirtree')).toBeDefined();
+    expect(reader.usedMetadata()).toBeUndefined();
     reader.close();
   });
 });

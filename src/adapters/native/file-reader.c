@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "metadata-table.h"
 #include "object-tables.h"
 #include "sha256-lanes.h"
 #include "stamp.h"
@@ -132,6 +133,8 @@ struct reader {
     struct job_table jobs;
     bool takes_stamps;
     struct stamp_table stamps;
+    bool keeps_metadata;
+    struct metadata_table metadata_table;
     uint32_t woken;
 };
 
@@ -611,11 +614,31 @@ static bool is_checksum_of(const uint8_t digest[CHECKSUM_BYTES], const char *che
     return true;
 }
 
-/*
- * Reads a metadata object into the memory for those. Its size; -1 for what is missing, long, no regular file, or not of
- * that checksum, which the caller has to find out himself.
- */
-int32_t reader_metadata(struct reader *reader, const char *checksum, const char *type)
+/* A commit is to be where it is looked for: without it a repository has not got the others, whatever is known of them. */
+static bool is_kept(const char *type)
+{
+    return strcmp(type, "commit") != 0;
+}
+
+/* The same as read_metadata, of one that an earlier run has read. */
+static int32_t known_metadata(struct reader *reader, const char *digits, const char *type)
+{
+    uint8_t checksum[CHECKSUM_BYTES], digest[CHECKSUM_BYTES];
+    uint32_t size;
+    if (!reader->keeps_metadata || !is_kept(type) || strlen(digits) != CHECKSUM_DIGITS || !read_checksum(checksum, digits))
+        return -1;
+    const uint8_t *bytes = metadata_table_find(&reader->metadata_table, checksum, &size);
+    if (bytes == NULL || size > METADATA_BYTES)
+        return -1;
+    hash_with(&reader->sha256, reader->workers[0], bytes, size, digest);
+    if (memcmp(digest, checksum, CHECKSUM_BYTES) != 0)
+        return -1;
+    memcpy(reader->metadata, bytes, size);
+    metadata_table_use(&reader->metadata_table, checksum, bytes, size);
+    return size;
+}
+
+static int32_t read_metadata(struct reader *reader, const char *checksum, const char *type)
 {
     char object[OBJECT_PATH_BYTES];
     struct stat status;
@@ -629,7 +652,21 @@ int32_t reader_metadata(struct reader *reader, const char *checksum, const char 
     if (!done)
         return -1;
     hash_with(&reader->sha256, reader->workers[0], out, status.st_size, digest);
-    return is_checksum_of(digest, checksum) ? (int32_t)status.st_size : -1;
+    if (!is_checksum_of(digest, checksum))
+        return -1;
+    if (reader->keeps_metadata && is_kept(type))
+        metadata_table_use(&reader->metadata_table, digest, out, status.st_size);
+    return status.st_size;
+}
+
+/*
+ * Reads a metadata object into the memory for those. Its size; -1 for what is missing, long, no regular file, or not of
+ * that checksum, which the caller has to find out himself.
+ */
+int32_t reader_metadata(struct reader *reader, const char *checksum, const char *type)
+{
+    int32_t known = known_metadata(reader, checksum, type);
+    return known >= 0 ? known : read_metadata(reader, checksum, type);
 }
 
 static bool find_hash(struct hash *out, int algorithm)
@@ -712,6 +749,22 @@ bool reader_expect(struct reader *reader, const uint8_t *entries, uint32_t count
 {
     reader->takes_stamps = true;
     return stamp_table_open(&reader->stamps, entries, count, entry_bytes);
+}
+
+/*
+ * From now on dirtrees and dirmetas are taken from this file of them, where it has them, and noted for the next one. A
+ * file of another form has none.
+ */
+void reader_expect_metadata(struct reader *reader, const uint8_t *file, uint64_t size)
+{
+    reader->keeps_metadata = true;
+    metadata_table_open(&reader->metadata_table, file, size);
+}
+
+/* How large the file is of those that were asked for; it is written when it has room. */
+uint32_t reader_used_metadata(struct reader *reader, uint8_t *file, uint32_t room)
+{
+    return metadata_table_write(&reader->metadata_table, file, room);
 }
 
 static void publish_object(struct reader *reader, uint32_t job, const char *digits, const uint8_t *checksum)
@@ -811,6 +864,7 @@ void reader_close(struct reader *reader)
         close(reader->folder);
     job_table_close(&reader->jobs);
     stamp_table_close(&reader->stamps);
+    metadata_table_close(&reader->metadata_table);
     free(reader->prefix);
     free(reader);
 }

@@ -316,6 +316,9 @@ describe('DigestCache', () => {
     expect(known()).toBe('more');
     expect(plain(found(2))).toEqual(plain(regular(2)));
     expect([1, 4].filter((number) => found(number) !== undefined).length).toBe(1);
+    const { size } = statSync(file);
+    keep([2]);
+    expect(statSync(file).size).toBe(size);
   });
 
   it('remembers from run to run what was asked for last', () => {

@@ -626,6 +626,23 @@ describe('a metadata object', () => {
     }
   });
 
+  it('that is large is not taken from what is known', () => {
+    for (const [size, isKnown] of [
+      [65536, true],
+      [65537, false],
+    ] as const) {
+      const bytes = content(size);
+      const head = Uint32Array.of(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, size);
+      const file = Buffer.concat([new Uint8Array(head.buffer), bytes]);
+      file.set(nodeHasher.sha256(bytes), 4);
+      const checksum = hex(nodeHasher.sha256(bytes));
+      place(checksum, 'dirtree');
+      const reader = ring(file);
+      expect(reader.metadata(checksum, 'dirtree') !== undefined, String(size)).toBe(isKnown);
+      reader.close();
+    }
+  });
+
   it('that is a commit is read, and not kept', () => {
     const bytes = Buffer.from('a commit');
     const checksum = put(bytes, undefined, 'commit');

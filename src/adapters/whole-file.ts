@@ -19,12 +19,14 @@ export function readWhole(fd: number, name: ByteString): Uint8Array {
       const count = whenReady(() => readSync(fd, out, length, out.length - length, null));
       if (count === 0) return out.subarray(0, length);
       length += count;
-      if (length > MAX_BYTES) {
-        throw badInput('file-too-large', `cannot read input: more than ${MAX_BYTES} bytes`);
-      }
+      requireRoom(length);
       if (length === out.length) out = Buffer.concat([out, Buffer.allocUnsafe(2 * length)]);
     }
   });
+}
+
+function requireRoom(bytes: number): void {
+  if (bytes > MAX_BYTES) throw badInput('file-too-large', `cannot read input: more than ${MAX_BYTES} bytes`);
 }
 
 /** As much as a cache of the processor holds. */
@@ -32,7 +34,7 @@ const PIECE_BYTES = 256 * 1024;
 
 /**
  * The bytes of a file, of any size, piece by piece: `use` returns how many it has used up, and gets the others again
- * with those behind them. Throws SourceError.
+ * with as many behind them. Throws SourceError, and `file-too-large` when it uses none of what readWhole() would refuse.
  */
 export function readPieces(
   fd: number,
@@ -41,12 +43,15 @@ export function readPieces(
 ): void {
   let buffer: Uint8Array = new Uint8Array(PIECE_BYTES);
   for (let length = 0, count = -1; count !== 0; ) {
-    if (length === buffer.length) buffer = concatBytes([buffer, new Uint8Array(length)]);
     count = reading(name, () => whenReady(() => readSync(fd, buffer, length, buffer.length - length, null)));
     length += count;
+    requireRoom(length);
+    // A pipe gives little at a time, and all of it would be looked at each time.
+    if (count !== 0 && length < buffer.length) continue;
     const used = use(buffer.subarray(0, length), count === 0);
     buffer.copyWithin(0, used, length);
     length -= used;
+    if (length === buffer.length) buffer = concatBytes([buffer, new Uint8Array(length)]);
   }
 }
 

@@ -234,7 +234,8 @@ function takeHead(parser: DumpParser): void {
   head.gid = owner.gid;
   head.rdev = owner.rdev;
   if (!owner.isLink) parseMtime(parser, mtimeAt, parser.end, head);
-  parser.headBytes = parser.end - at;
+  // One with fields missing would be the beginning of others.
+  parser.headBytes = dump[parser.end] === SPACE ? parser.end - at : 0;
   for (let i = at; i < parser.end; i++) headText[i - at] = dump[i] as number;
 }
 

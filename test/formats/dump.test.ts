@@ -179,6 +179,11 @@ describe('readLines()', () => {
     expect(() => parse(lines)).toThrow('line 2: mode "" is not a number');
   });
 
+  it('takes no head with fields missing for one of the next line', () => {
+    const lines = `${ROOT}/h 0 @100644\n/i 0 @100644 1 0 0 0 0.0 /none - -\n`;
+    expect(() => parse(lines)).toThrow('line 3: hard link target "/none" does not exist');
+  });
+
   it('takes a head as short or as long as it is', () => {
     const digits = '1'.padStart(300, '0');
     const heads = [

@@ -1,7 +1,7 @@
 /**
  * The file of a digest cache, little endian: head; columns, in each of which the entries have the order of their checksums;
- * their variable parts, xattrs and link target, each different one once; metadata objects; the SHA-256 of all before. What has another
- * version, is cut or damaged is no table.
+ * their variable parts, xattrs and link target, each different one once; metadata objects; the SHA-256 of all before. What
+ * has another version, is cut or damaged is no table.
  */
 
 import { wholeNumber } from '../formats/bytes.ts';
@@ -167,10 +167,13 @@ export class DigestTable {
     const run = this.#bytes.readUInt32LE(RUN_AT) + 1;
     const fresh = added.slice(0, max).map((entry) => freshEntry(entry, run));
     const places = this.#places(fresh);
-    const count = this.count + fresh.length - places.filter(({ isThere }) => isThere).length;
-    if (count <= max) return this.#encode(places, used, metadata, run);
+    if (this.#countWith(places) <= max) return this.#encode(places, used, metadata, run);
     const stay = [...fresh, ...this.#usedLast(places, used, run, max - fresh.length)];
     return DigestTable.NONE.#encode(DigestTable.NONE.#places(stay), new Uint8Array(0), metadata, run);
+  }
+
+  #countWith(places: readonly Place[]): number {
+    return this.count + places.filter(({ isThere }) => !isThere).length;
   }
 
   /** In the order of their checksums. */
@@ -198,7 +201,7 @@ export class DigestTable {
 
   /** What stands together stays together: an entry by itself is only looked at when it is new, or was not asked for. */
   #encode(places: readonly Place[], used: Uint8Array, metadata: Uint8Array, run: number): Buffer {
-    const count = this.count + places.filter(({ isThere }) => !isThere).length;
+    const count = this.#countWith(places);
     const parts = new Parts(this.#bytes.subarray(this.#partsAt, this.#bytes.length - this.metadata.length));
     const encoded = places.map(({ entry, before, isThere }) => {
       const part = encodePart(entry.file);
@@ -244,16 +247,16 @@ export class DigestTable {
 
   /** Of each column: what stands in it, where it begins among `count` entries, the bytes of an entry, and where in one. */
   #columns(count: number, runs: Int32Array) {
-    let [from, oldAt, newAt] = [0, HEAD_BYTES, HEAD_BYTES];
-    const columns = COLUMNS.map((bytes) => {
-      const old = this.#plain.subarray(oldAt, oldAt + this.count * bytes);
-      const column = { old, newAt, bytes, from };
-      oldAt += this.count * bytes;
-      newAt += count * bytes;
+    let from = 0;
+    return COLUMNS.map((bytes) => {
+      const at = HEAD_BYTES + this.count * from;
+      // The runs are the last one.
+      const isRuns = from + bytes === ENTRY_BYTES;
+      const old = isRuns ? new Uint8Array(runs.buffer) : this.#plain.subarray(at, at + this.count * bytes);
+      const column = { old, newAt: HEAD_BYTES + count * from, bytes, from };
       from += bytes;
       return column;
     });
-    return columns.with(-1, { ...(columns.at(-1) as (typeof columns)[0]), old: new Uint8Array(runs.buffer) });
   }
 }
 

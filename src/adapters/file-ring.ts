@@ -93,8 +93,10 @@ export interface FileRingOptions {
 
 /** What an earlier run has read. */
 export interface KnownObjects {
-  /** Of files the stamps that they had then, see InodeStatus. */
-  /** In the order of the checksums; each begins with the 32 bytes of the checksum, and the stamp. */
+  /**
+   * Of files the stamps that they had then, see InodeStatus: in the order of the checksums; each begins with the 32 bytes
+   * of the checksum, and the stamp.
+   */
   readonly entries: Uint8Array;
   readonly count: number;
   readonly entryBytes: number;

@@ -95,7 +95,7 @@ export interface WriteOptions {
 }
 
 /**
- * After return the file is on the disk under its name with exactly these bytes and this mode; on any error there is
+ * When it is done the file is on the disk under its name with exactly these bytes and this mode; on any error there is
  * no new file, and an old one of that name is as it was. The caller can do other things while the disk writes.
  */
 export async function writeAtomically(

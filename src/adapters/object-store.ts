@@ -238,8 +238,9 @@ class Store implements ObjectStore {
   }
 
   release(): void {
-    const metadata = this.#readAhead?.usedMetadata();
-    if (metadata !== undefined) this.#options.cache?.keepMetadata(metadata);
+    const { cache } = this.#options;
+    const metadata = cache && this.#readAhead?.usedMetadata();
+    if (metadata !== undefined) cache?.keepMetadata(metadata);
     this.#readAhead?.close();
     this.#readAhead = undefined;
   }

@@ -1,17 +1,18 @@
 /**
  * The file of a digest cache, little endian: head; columns, in each of which the entries have the order of their checksums;
- * their variable parts, xattrs and link target, each different one once; metadata objects; the SHA-256 of all before. What
- * has another version, is cut or damaged is no table.
+ * their variable parts, xattrs and link target, each different one once; metadata objects; the SHA-256 of all but these, which
+ * have their checksums. What has another version, is cut or damaged is no table.
  */
 
 import { wholeNumber } from '../formats/bytes.ts';
 import { type ByteString, hex, toByteString } from '../formats/encoding.ts';
+import { NO_XATTRS } from '../formats/tree.ts';
 import type { KnownObjects } from './file-ring.ts';
 import { STAMP_BYTES } from './inode-status.ts';
 import type { StoredFile } from './object-file.ts';
 import { sha256OfBytes } from './sha256.ts';
 
-const MAGIC = Buffer.from('sealroot digests\x03\0\0\0', 'latin1');
+const MAGIC = Buffer.from('sealroot digests\x04\0\0\0', 'latin1');
 /** Behind the magic, in words: the number of entries, and of the run that wrote them; the bytes of all metadata objects. */
 const COUNT_AT = MAGIC.length;
 const RUN_AT = COUNT_AT + 4;
@@ -65,7 +66,7 @@ export class DigestTable {
   readonly metadata: Uint8Array;
   /** Of all entries; made when the first is asked for. */
   #digests: ByteString | undefined;
-  readonly #parts = new Map<number, ReadonlyMap<ByteString, Uint8Array>>();
+  readonly #parts = new Map<number, Part>();
 
   /** An empty one. */
   static readonly NONE = new DigestTable(new Uint8Array(HEAD_BYTES), 0);
@@ -75,10 +76,11 @@ export class DigestTable {
     const bytes = Buffer.from(content.buffer, content.byteOffset, content.length);
     const end = bytes.length - TRAILER_BYTES;
     if (end < HEAD_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return DigestTable.NONE;
-    if (!bytes.subarray(end).equals(sha256OfBytes(bytes.subarray(0, end)))) return DigestTable.NONE;
     const count = bytes.readUInt32LE(COUNT_AT);
     const metadataBytes = bytes.readUInt32LE(METADATA_BYTES_AT);
-    if (HEAD_BYTES + count * ENTRY_BYTES + metadataBytes > end) return DigestTable.NONE;
+    const partsEnd = end - metadataBytes;
+    if (HEAD_BYTES + count * ENTRY_BYTES > partsEnd) return DigestTable.NONE;
+    if (!bytes.subarray(end).equals(sha256OfBytes(bytes.subarray(0, partsEnd)))) return DigestTable.NONE;
     return new DigestTable(content.subarray(0, end), count);
   }
 
@@ -107,18 +109,22 @@ export class DigestTable {
     return from;
   }
 
-  /** Above 0 when the entry comes before this checksum. */
+  /** Above 0 when the entry comes before this checksum. Mostly the first bytes say it. */
   #compare(checksum: Buffer, index: number): number {
+    const bytes = this.#plain;
     const at = HEAD_BYTES + index * STAMPED_BYTES;
-    return checksum.compare(this.#bytes, at, at + CHECKSUM_BYTES, 0, CHECKSUM_BYTES);
+    for (let i = 0; i < CHECKSUM_BYTES; i++) {
+      const difference = (checksum[i] as number) - (bytes[at + i] as number);
+      if (difference !== 0) return difference;
+    }
+    return 0;
   }
 
   get known(): KnownObjects {
     const { count, metadata } = this;
     return {
-      entries: this.#plain.subarray(HEAD_BYTES, this.#digestsAt),
+      stamps: this.#plain.subarray(HEAD_BYTES, this.#digestsAt),
       count,
-      entryBytes: STAMPED_BYTES,
       metadata,
     };
   }
@@ -127,7 +133,9 @@ export class DigestTable {
     const facts = this.#facts;
     const at = index * FACTS.WORDS;
     const flags = facts[at + FACTS.FLAGS] as number;
-    const part = facts[at + FACTS.PART] as number;
+    const { xattrs, end } = this.#part(facts[at + FACTS.PART] as number);
+    const partEnd =
+      this.#partsAt + (facts[at + FACTS.PART] as number) + (facts[at + FACTS.PART_BYTES] as number);
     // Parts of one text: of a text each, the collector would have as much work as all else here.
     this.#digests ??= toByteString(this.#plain, this.#digestsAt, this.#digestsAt + this.count * DIGEST_BYTES);
     const digest = index * DIGEST_BYTES;
@@ -136,8 +144,8 @@ export class DigestTable {
       uid: (facts[at + FACTS.UID] as number) >>> 0,
       gid: (facts[at + FACTS.GID] as number) >>> 0,
       size: wholeNumber((facts[at + FACTS.SIZE] as number) >>> 0, facts[at + FACTS.SIZE_HIGH] as number),
-      xattrs: this.#xattrs(part),
-      target: flags & FLAGS.TARGET ? this.#target(part, facts[at + FACTS.PART_BYTES] as number) : undefined,
+      xattrs,
+      target: flags & FLAGS.TARGET ? toByteString(this.#plain, end, partEnd) : undefined,
       digest:
         flags & FLAGS.DIGEST ? (this.#digests.slice(digest, digest + DIGEST_BYTES) as ByteString) : undefined,
       tree: undefined,
@@ -145,18 +153,13 @@ export class DigestTable {
   }
 
   /** Files whose parts are the same share one map. */
-  #xattrs(part: number): ReadonlyMap<ByteString, Uint8Array> {
-    let xattrs = this.#parts.get(part);
-    if (xattrs === undefined) {
-      xattrs = decodeXattrs(this.#bytes, this.#partsAt + part).xattrs;
-      this.#parts.set(part, xattrs);
+  #part(place: number): Part {
+    let part = this.#parts.get(place);
+    if (part === undefined) {
+      part = decodePart(this.#bytes, this.#partsAt + place);
+      this.#parts.set(place, part);
     }
-    return xattrs;
-  }
-
-  #target(part: number, bytes: number): ByteString {
-    const { end } = decodeXattrs(this.#bytes, this.#partsAt + part);
-    return this.#bytes.toString('latin1', end, this.#partsAt + part + bytes) as ByteString;
+    return part;
   }
 
   /**
@@ -237,11 +240,12 @@ export class DigestTable {
     }
     copyUpTo(this.count);
     let end = partsAt;
-    for (const piece of [...parts.all, metadata]) {
-      out.set(piece, end);
-      end += piece.length;
+    for (const part of parts.all) {
+      out.set(part, end);
+      end += part.length;
     }
-    out.set(sha256OfBytes(out.subarray(0, end)), end);
+    out.set(metadata, end);
+    out.set(sha256OfBytes(out.subarray(0, end)), end + metadata.length);
     return out;
   }
 
@@ -340,14 +344,18 @@ function lengths(first: number, second: number): Buffer {
   return out;
 }
 
-/** `end`: of the xattrs, where the target begins. */
-function decodeXattrs(
-  bytes: Buffer,
-  part: number,
-): { xattrs: ReadonlyMap<ByteString, Uint8Array>; end: number } {
+interface Part {
+  readonly xattrs: ReadonlyMap<ByteString, Uint8Array>;
+  /** Of them; where the target begins. */
+  readonly end: number;
+}
+
+function decodePart(bytes: Buffer, place: number): Part {
+  let at = place + 8;
+  let left = bytes.readUInt32LE(place);
+  if (left === 0) return { xattrs: NO_XATTRS, end: at };
   const xattrs = new Map<ByteString, Uint8Array>();
-  let at = part + 8;
-  for (let left = bytes.readUInt32LE(part); left > 0; left--) {
+  for (; left > 0; left--) {
     const name = at + 8;
     const value = name + bytes.readUInt32LE(at);
     at = value + bytes.readUInt32LE(name - 4);

@@ -93,13 +93,9 @@ export interface FileRingOptions {
 
 /** What an earlier run has read. */
 export interface KnownObjects {
-  /**
-   * Of files the stamps that they had then, see InodeStatus: in the order of the checksums; each begins with the 32 bytes
-   * of the checksum, and the stamp.
-   */
-  readonly entries: Uint8Array;
+  /** Of `count` files, in the order of their checksums: the 32 bytes of the checksum, and the stamp, see InodeStatus. */
+  readonly stamps: Uint8Array;
   readonly count: number;
-  readonly entryBytes: number;
   /** Dirtrees and dirmetas, in the form of native/metadata-table.h; what is taken from it has its checksum. */
   readonly metadata: Uint8Array;
 }
@@ -136,7 +132,7 @@ export interface ReadPath {
 const PROTOTYPES = {
   open: 'void *reader_open(const void *folder, uint32_t source, uint32_t digests, int algorithm, int keep_trees)',
   memory: 'void *reader_memory(void *reader, uint32_t slots, uint64_t tree_bytes)',
-  expect: 'bool reader_expect(void *reader, const void *entries, uint32_t count, uint32_t entry_bytes)',
+  expect: 'bool reader_expect(void *reader, const void *stamps, uint32_t count)',
   announce: 'void reader_announce(void *reader, uint32_t count)',
   job: 'int32_t reader_job(void *reader)',
   start: 'void reader_start(void *reader, int threads)',
@@ -156,6 +152,8 @@ export class FileRing {
   readonly atOnce: number;
   /** What the job of a path may have, its stamp included: a longer one cannot be published. A NUL is behind it. */
   readonly maxJobBytes = SLOT.VARIABLE - SLOT.STAMP - 1;
+  /** The library looks at it as long as the ring is there: memory that nobody else has is collected. */
+  readonly known: KnownObjects | undefined;
   readonly #reader: Reader;
   readonly #handle: Pointer;
   readonly #words: Int32Array;
@@ -179,18 +177,20 @@ export class FileRing {
     const memory = handle === null ? null : (reader.functions.memory(handle, slots, treeBytes) as Pointer);
     if (handle === null || memory === null) return undefined;
     const { known } = options;
-    if (known && !reader.functions.expect(handle, known.entries, known.count, known.entryBytes))
-      return undefined;
+    if (known && !reader.functions.expect(handle, known.stamps, known.count)) return undefined;
     if (known) reader.functions.expectMetadata(handle, known.metadata, known.metadata.length);
-    return new FileRing(
-      reader,
-      handle,
-      slots,
-      reader.view(memory, SLOTS_AT + slots * SLOT.BYTES + treeBytes),
-    );
+    const view = reader.view(memory, SLOTS_AT + slots * SLOT.BYTES + treeBytes);
+    return new FileRing(reader, handle, slots, view, known);
   }
 
-  private constructor(reader: Reader, handle: Pointer, slots: number, memory: ArrayBuffer) {
+  private constructor(
+    reader: Reader,
+    handle: Pointer,
+    slots: number,
+    memory: ArrayBuffer,
+    known: KnownObjects | undefined,
+  ) {
+    this.known = known;
     this.slots = slots;
     this.atOnce = Math.min(slots, MAX_ANNOUNCED);
     this.#reader = reader;

@@ -83,10 +83,13 @@ function add(cache: DigestCache, number: number, file = regular(number)): void {
   cache.add(checksum(number), stampOf(object(number)), file);
 }
 
+/** Checksum and stamp. */
+const ENTRY_BYTES = 32 + STAMP_BYTES;
+
 /** The number of its entry, as the threads' library finds it. */
 function entryOf({ known }: DigestCache, wanted: string): number | undefined {
-  const { entries, count, entryBytes } = known;
-  const all = Array.from({ length: count }, (_, i) => hex(entries, i * entryBytes, i * entryBytes + 32));
+  const { stamps, count } = known;
+  const all = Array.from({ length: count }, (_, i) => hex(stamps, i * ENTRY_BYTES, i * ENTRY_BYTES + 32));
   expect(all).toEqual(all.toSorted());
   const entry = all.indexOf(wanted);
   return entry < 0 ? undefined : entry;
@@ -97,9 +100,8 @@ function find(cache: DigestCache, number: number): StoredFile | undefined {
   const entry = entryOf(cache, checksum(number));
   if (entry === undefined || !readdirSync(path.join(folder, 'objects')).includes(String(number)))
     return undefined;
-  const { entries, entryBytes } = cache.known;
-  const stamp = entry * entryBytes + 32;
-  if (!stampOf(object(number)).equals(entries.subarray(stamp, stamp + STAMP_BYTES))) return undefined;
+  const known = cache.known.stamps.subarray(entry * ENTRY_BYTES + 32, (entry + 1) * ENTRY_BYTES);
+  if (!stampOf(object(number)).equals(known)) return undefined;
   return cache.file(entry);
 }
 
@@ -319,6 +321,22 @@ describe('DigestCache', () => {
     const { size } = statSync(file);
     keep([2]);
     expect(statSync(file).size).toBe(size);
+  });
+
+  it('is none with any byte damaged, but for those of metadata objects, which have checksums themselves', () => {
+    keep([1]);
+    const cache = open();
+    cache.keepMetadata(Buffer.from('metadata'));
+    expect(cache.save()).toBeUndefined();
+    const bytes = readFileSync(file);
+    const metadataAt = bytes.indexOf('metadata');
+    const bearable = Array.from(bytes.keys()).filter((at) => {
+      const damaged = Buffer.from(bytes);
+      damaged[at] = (damaged[at] ?? 0) ^ 0x10;
+      writeFileSync(file, damaged);
+      return found(1) !== undefined;
+    });
+    expect(bearable).toEqual(Array.from('metadata', (_, i) => metadataAt + i));
   });
 
   it('remembers from run to run what was asked for last', () => {

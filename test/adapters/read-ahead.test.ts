@@ -388,21 +388,9 @@ describe('the stamp of an object', () => {
     return said;
   }
 
-  /** With other bytes behind each entry. */
   function known(stamps: readonly (readonly [ByteString, Buffer])[]): KnownObjects {
-    const entries = stamps.map(([checksum, stamp]) =>
-      Buffer.concat([fromByteString(parsed(checksum)), stamp, Buffer.alloc(5, 1)]),
-    );
-    return {
-      entries: Buffer.concat(entries),
-      count: stamps.length,
-      entryBytes: 85,
-      metadata: new Uint8Array(0),
-    };
-  }
-
-  function parsed(checksum: string): ByteString {
-    return Buffer.from(checksum, 'hex').toString('latin1') as ByteString;
+    const entries = stamps.map(([checksum, stamp]) => Buffer.concat([Buffer.from(checksum, 'hex'), stamp]));
+    return { stamps: Buffer.concat(entries), count: stamps.length, metadata: new Uint8Array(0) };
   }
 
   function stampOf(file: string): Buffer {
@@ -458,6 +446,32 @@ describe('the stamp of an object', () => {
     expect(unchanged).toHaveLength(1);
   });
 
+  it('is compared once for each object, be it known or not, and by its job or its name', () => {
+    const some = checksums.slice(0, 8);
+    const stamps = some
+      .filter((_, i) => i % 2 === 0)
+      .map((object) => [object, stampOf(objectPath('bare', object))] as const);
+    stamps.sort(([a], [b]) => (a < b ? -1 : 1));
+    const said: string[] = [];
+    const say = (what: string) => {
+      said.push(what);
+      return EMPTY;
+    };
+    const { ahead } = rig({
+      known: known(stamps),
+      unchanged: (entry) => say(stamps[entry]?.[0] ?? ''),
+      finished: (checksum) => say(checksum),
+    });
+    const [a, b, c, d] = some as [ByteString, ByteString, ByteString, ByteString];
+    expect(ahead.announce([a, b, b, a])).toEqual([0, 1, 1, 0]);
+    expect(ahead.announce([c, a, d, b])).toEqual([2, 0, 3, 1]);
+    expect(ahead.announced).toBe(4);
+    ahead.file(d);
+    ahead.file(c, 2);
+    ahead.close();
+    expect(said).toEqual([a, b, c, d]);
+  });
+
   it('is not compared where none is known', () => {
     const [first, second] = [checksums[1] as ByteString, ascii('cc'.repeat(32))];
     const file = objectPath('bare', second);
@@ -506,7 +520,7 @@ describe('a metadata object', () => {
   function ring(metadata?: Uint8Array): FileRing {
     const options = { source: 'bare', folder: pathBytes(objectsOf('bare')), digests: 'none' } as const;
     const rest = { algorithm: 'sha512', slots: 1, keepTrees: false, treeBytes: 0 } as const;
-    const known = metadata && { entries: new Uint8Array(0), count: 0, entryBytes: 80, metadata };
+    const known = metadata && { stamps: new Uint8Array(0), count: 0, metadata };
     return FileRing.open({ ...options, ...rest, known }, library) as FileRing;
   }
 

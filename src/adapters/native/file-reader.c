@@ -129,7 +129,8 @@ struct reader {
     pthread_cond_t work, done;
     bool closed;
     _Atomic bool awaited;
-    /* Of objects, for the calling thread only. */
+    /* Of objects, for the calling thread only: how many jobs there are, those of what is known, and all others. */
+    uint32_t job_count;
     struct job_table jobs;
     bool takes_stamps;
     struct stamp_table stamps;
@@ -742,18 +743,18 @@ void reader_start(struct reader *reader, int threads)
 }
 
 /*
- * From now on every object comes with its stamp, unless it has the one that it has in these entries, which are not looked
- * at afterwards. False without memory.
+ * From now on every object comes with its stamp, unless it has the one that it has among these, which have to stay where
+ * they are. False without memory.
  */
-bool reader_expect(struct reader *reader, const uint8_t *entries, uint32_t count, uint32_t entry_bytes)
+bool reader_expect(struct reader *reader, const struct known_stamp *stamps, uint32_t count)
 {
     reader->takes_stamps = true;
-    return stamp_table_open(&reader->stamps, entries, count, entry_bytes);
+    return stamp_table_open(&reader->stamps, stamps, count);
 }
 
 /*
  * From now on dirtrees and dirmetas are taken from this file of them, where it has them, and noted for the next one. A
- * file of another form has none.
+ * file of another form has none. It has to stay where it is.
  */
 void reader_expect_metadata(struct reader *reader, const uint8_t *file, uint64_t size)
 {
@@ -767,10 +768,15 @@ uint32_t reader_used_metadata(struct reader *reader, uint8_t *file, uint32_t roo
     return metadata_table_write(&reader->metadata_table, file, room);
 }
 
-static void publish_object(struct reader *reader, uint32_t job, const char *digits, const uint8_t *checksum)
+/* Which of the known objects it is; -1 for another. */
+static int32_t known_entry(const struct reader *reader, const uint8_t checksum[CHECKSUM_BYTES])
+{
+    return reader->takes_stamps ? stamp_table_find(&reader->stamps, checksum) : -1;
+}
+
+static void publish_object(struct reader *reader, uint32_t job, const char *digits, int32_t entry)
 {
     struct slot *slot = &reader->slots[job % reader->slot_count];
-    int32_t entry = reader->takes_stamps ? stamp_table_find(&reader->stamps, checksum) : -1;
     memcpy(slot->name, digits, CHECKSUM_DIGITS);
     slot->name[CHECKSUM_DIGITS] = '\0';
     slot->stamping = !reader->takes_stamps ? NO_STAMP : entry < 0 ? TAKE_STAMP : COMPARE_STAMP;
@@ -783,15 +789,15 @@ static void publish_object(struct reader *reader, uint32_t job, const char *digi
     atomic_store(&reader->head->published, job + 1);
 }
 
-static int32_t announce(struct reader *reader, const char *digits)
+static int32_t announce(struct reader *reader, const char *digits, const uint8_t checksum[CHECKSUM_BYTES])
 {
-    uint8_t checksum[CHECKSUM_BYTES];
-    if (!read_checksum(checksum, digits))
-        return NO_JOB;
-    uint32_t count = reader->jobs.count;
-    int32_t job = job_table_add(&reader->jobs, checksum);
-    if (reader->jobs.count > count)
-        publish_object(reader, job, digits, checksum);
+    int32_t entry = known_entry(reader, checksum);
+    int32_t next = reader->job_count;
+    int32_t job = entry < 0 ? job_table_add(&reader->jobs, checksum, next) : stamp_table_add_job(&reader->stamps, entry, next);
+    if (job == next) {
+        reader->job_count++;
+        publish_object(reader, job, digits, entry);
+    }
     return job;
 }
 
@@ -810,11 +816,17 @@ void reader_wake(struct reader *reader)
 void reader_announce(struct reader *reader, uint32_t count)
 {
     struct announced *announced = reader->announced;
+    uint8_t checksums[MAX_ANNOUNCED][CHECKSUM_BYTES];
+    bool is_checksum[MAX_ANNOUNCED];
     for (uint32_t i = 0; i < count; i++)
-        announced->jobs[i] = announce(reader, announced->checksums[i]);
-    if (reader->jobs.count - reader->woken < JOBS_PER_WAKE)
+        is_checksum[i] = read_checksum(checksums[i], announced->checksums[i]);
+    if (reader->takes_stamps)
+        stamp_table_fetch(&reader->stamps, checksums, count);
+    for (uint32_t i = 0; i < count; i++)
+        announced->jobs[i] = is_checksum[i] ? announce(reader, announced->checksums[i], checksums[i]) : NO_JOB;
+    if (reader->job_count - reader->woken < JOBS_PER_WAKE)
         return;
-    reader->woken = reader->jobs.count;
+    reader->woken = reader->job_count;
     if (atomic_load(&reader->head->idle) > 0)
         reader_wake(reader);
 }
@@ -823,7 +835,10 @@ void reader_announce(struct reader *reader, uint32_t count)
 int32_t reader_job(struct reader *reader)
 {
     uint8_t checksum[CHECKSUM_BYTES];
-    return read_checksum(checksum, reader->announced->checksums[0]) ? job_table_find(&reader->jobs, checksum) : NO_JOB;
+    if (!read_checksum(checksum, reader->announced->checksums[0]))
+        return NO_JOB;
+    int32_t entry = known_entry(reader, checksum);
+    return entry < 0 ? job_table_find(&reader->jobs, checksum) : reader->stamps.jobs[entry] - 1;
 }
 
 /* Returns when the job is done, and does jobs meanwhile. */

@@ -20,23 +20,17 @@ bool metadata_table_open(struct metadata_table *table, const uint8_t *file, size
     memcpy(&count, file, sizeof(count));
     if (count > (size - ENTRIES_AT) / sizeof(*table->known))
         return false;
-    /* In which the entries stand where words may stand. */
-    uint8_t *copy = malloc(size - ENTRIES_AT + 1);
-    if (copy == NULL)
-        return false;
-    memcpy(copy, file + ENTRIES_AT, size - ENTRIES_AT);
-    table->known = (const struct known_metadata *)copy;
+    table->known = (const struct known_metadata *)(file + ENTRIES_AT);
     table->known_count = count;
-    table->known_bytes = copy + count * sizeof(*table->known);
+    table->known_bytes = file + ENTRIES_AT + count * sizeof(*table->known);
     table->known_size = size - ENTRIES_AT - count * sizeof(*table->known);
     return true;
 }
 
 void metadata_table_close(struct metadata_table *table)
 {
-    free((void *)table->known);
     free(table->used);
-    free(table->used_bytes);
+    free(table->read_bytes);
 }
 
 static int compare_checksums(const void *a, const void *b)
@@ -74,31 +68,51 @@ static bool grow(void **memory, uint32_t *room, uint32_t first, uint32_t used, u
     return true;
 }
 
+static bool is_known(const struct metadata_table *table, const uint8_t *bytes)
+{
+    uintptr_t from = (uintptr_t)table->known_bytes, at = (uintptr_t)bytes;
+    return at >= from && at - from < table->known_size;
+}
+
 void metadata_table_use(struct metadata_table *table, const uint8_t checksum[CHECKSUM_BYTES], const uint8_t *bytes,
                         uint32_t size)
 {
+    bool known = is_known(table, bytes);
     if (size > MAX_USED_BYTES - table->used_size || table->used_count > MAX_USED_BYTES / sizeof(*table->used) ||
         !grow((void **)&table->used, &table->used_room, FIRST_COUNT, table->used_count, 1, sizeof(*table->used)) ||
-        !grow((void **)&table->used_bytes, &table->used_bytes_room, FIRST_BYTES, table->used_size, size, 1))
+        (!known && !grow((void **)&table->read_bytes, &table->read_room, FIRST_BYTES, table->read_size, size, 1)))
         return;
-    struct known_metadata *entry = &table->used[table->used_count++];
-    memcpy(entry->checksum, checksum, CHECKSUM_BYTES);
-    entry->at = table->used_size;
-    entry->size = size;
-    memcpy(table->used_bytes + table->used_size, bytes, size);
+    struct used_metadata *used = &table->used[table->used_count++];
+    memcpy(used->checksum, checksum, CHECKSUM_BYTES);
+    used->is_known = known;
+    used->at = known ? bytes - table->known_bytes : table->read_size;
+    used->size = size;
     table->used_size += size;
+    if (known)
+        return;
+    memcpy(table->read_bytes + table->read_size, bytes, size);
+    table->read_size += size;
 }
 
 uint32_t metadata_table_write(struct metadata_table *table, uint8_t *file, uint32_t room)
 {
-    uint32_t entries = table->used_count * sizeof(*table->used), all = ENTRIES_AT + entries + table->used_size;
+    uint32_t entries = table->used_count * sizeof(*table->known), all = ENTRIES_AT + entries + table->used_size;
     if (room < all)
         return all;
     memcpy(file, &table->used_count, sizeof(table->used_count));
     if (table->used_count == 0)
         return all;
     qsort(table->used, table->used_count, sizeof(*table->used), compare_checksums);
-    memcpy(file + ENTRIES_AT, table->used, entries);
-    memcpy(file + ENTRIES_AT + entries, table->used_bytes, table->used_size);
+    struct known_metadata *entry = (struct known_metadata *)(file + ENTRIES_AT);
+    uint8_t *bytes = file + ENTRIES_AT + entries;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < table->used_count; i++, entry++) {
+        const struct used_metadata *used = &table->used[i];
+        memcpy(entry->checksum, used->checksum, CHECKSUM_BYTES);
+        entry->at = at;
+        entry->size = used->size;
+        memcpy(bytes + at, (used->is_known ? table->known_bytes : table->read_bytes) + used->at, used->size);
+        at += used->size;
+    }
     return all;
 }

@@ -45,17 +45,17 @@ static uint32_t place_of(const struct job_table *table, const uint8_t checksum[C
 static uint32_t *find_place(const struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES])
 {
     uint32_t at = place_of(table, checksum);
-    while (table->places[at] != 0 && memcmp(table->checksums[table->places[at] - 1], checksum, CHECKSUM_BYTES) != 0)
+    while (table->places[at] != 0 && memcmp(table->jobs[table->places[at] - 1].checksum, checksum, CHECKSUM_BYTES) != 0)
         at = (at + 1) & table->mask;
     return &table->places[at];
 }
 
 static bool make_room(struct job_table *table, uint32_t room)
 {
-    void *checksums = realloc(table->checksums, (size_t)room * CHECKSUM_BYTES);
-    if (checksums == NULL)
+    void *jobs = realloc(table->jobs, room * sizeof(*table->jobs));
+    if (jobs == NULL)
         return false;
-    table->checksums = checksums;
+    table->jobs = jobs;
     uint32_t *places = calloc(2 * (size_t)room, sizeof(*places));
     if (places == NULL)
         return false;
@@ -63,8 +63,8 @@ static bool make_room(struct job_table *table, uint32_t room)
     table->places = places;
     table->mask = 2 * room - 1;
     table->room = room;
-    for (uint32_t job = 0; job < table->count; job++)
-        *find_place(table, table->checksums[job]) = job + 1;
+    for (uint32_t i = 0; i < table->count; i++)
+        *find_place(table, table->jobs[i].checksum) = i + 1;
     return true;
 }
 
@@ -75,25 +75,27 @@ bool job_table_open(struct job_table *table)
 
 void job_table_close(struct job_table *table)
 {
-    free(table->checksums);
+    free(table->jobs);
     free(table->places);
 }
 
 int32_t job_table_find(const struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES])
 {
-    return (int32_t)*find_place(table, checksum) - 1;
+    uint32_t place = *find_place(table, checksum);
+    return place == 0 ? NO_JOB : table->jobs[place - 1].job;
 }
 
-int32_t job_table_add(struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES])
+int32_t job_table_add(struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES], int32_t job)
 {
     int32_t known = job_table_find(table, checksum);
     if (known != NO_JOB)
         return known;
     if (table->count == table->room && (table->room > INT32_MAX / 4 || !make_room(table, 2 * table->room)))
         return NO_JOB;
-    uint32_t job = table->count++;
-    memcpy(table->checksums[job], checksum, CHECKSUM_BYTES);
-    *find_place(table, checksum) = job + 1;
+    struct object_job *added = &table->jobs[table->count++];
+    memcpy(added->checksum, checksum, CHECKSUM_BYTES);
+    added->job = job;
+    *find_place(table, checksum) = table->count;
     return job;
 }
 
@@ -102,17 +104,15 @@ static uint32_t bucket_of(const uint8_t checksum[CHECKSUM_BYTES])
     return (uint32_t)checksum[0] << 8 | checksum[1];
 }
 
-bool stamp_table_open(struct stamp_table *table, const uint8_t *entries, uint32_t count, uint32_t entry_bytes)
+bool stamp_table_open(struct stamp_table *table, const struct known_stamp *stamps, uint32_t count)
 {
-    table->stamps = calloc(count == 0 ? 1 : count, sizeof(*table->stamps));
+    table->stamps = stamps;
+    table->jobs = calloc(count == 0 ? 1 : count, sizeof(*table->jobs));
     table->starts = calloc(BUCKETS + 1, sizeof(*table->starts));
-    if (table->stamps == NULL || table->starts == NULL)
+    if (table->jobs == NULL || table->starts == NULL)
         return false;
-    table->count = count;
-    for (uint32_t i = 0; i < count; i++, entries += entry_bytes) {
-        memcpy(&table->stamps[i], entries, sizeof(table->stamps[i]));
-        table->starts[bucket_of(entries) + 1] = i + 1;
-    }
+    for (uint32_t i = 0; i < count; i++)
+        table->starts[bucket_of(stamps[i].checksum) + 1] = i + 1;
     /* An empty bucket ends where the one before it does. */
     for (uint32_t bucket = 1; bucket <= BUCKETS; bucket++)
         if (table->starts[bucket] < table->starts[bucket - 1])
@@ -122,8 +122,22 @@ bool stamp_table_open(struct stamp_table *table, const uint8_t *entries, uint32_
 
 void stamp_table_close(struct stamp_table *table)
 {
-    free(table->stamps);
+    free(table->jobs);
     free(table->starts);
+}
+
+void stamp_table_fetch(const struct stamp_table *table, const uint8_t (*checksums)[CHECKSUM_BYTES], uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        __builtin_prefetch(&table->starts[bucket_of(checksums[i])]);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t *starts = table->starts + bucket_of(checksums[i]);
+        if (starts[0] == starts[1])
+            continue;
+        const struct known_stamp *first = table->stamps + starts[0];
+        __builtin_prefetch(first);
+        __builtin_prefetch(&first->stamp[STAMP_BYTES - 1]);
+    }
 }
 
 int32_t stamp_table_find(const struct stamp_table *table, const uint8_t checksum[CHECKSUM_BYTES])
@@ -140,4 +154,11 @@ int32_t stamp_table_find(const struct stamp_table *table, const uint8_t checksum
             to = middle;
     }
     return -1;
+}
+
+int32_t stamp_table_add_job(struct stamp_table *table, int32_t entry, int32_t job)
+{
+    if (table->jobs[entry] == 0)
+        table->jobs[entry] = job + 1;
+    return table->jobs[entry] - 1;
 }

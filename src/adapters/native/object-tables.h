@@ -12,12 +12,17 @@
 
 #define NO_JOB (-1)
 
-/* Jobs count from 0. */
+struct object_job {
+    uint8_t checksum[CHECKSUM_BYTES];
+    int32_t job;
+};
+
+/* Jobs of objects. */
 struct job_table {
     uint64_t seeds[4];
-    uint8_t (*checksums)[CHECKSUM_BYTES];
+    struct object_job *jobs;
     uint32_t count, room;
-    /* 1 + the job; 0 where there is none. A power of two of them, at least twice as many as jobs have room. */
+    /* 1 + which of the jobs; 0 where there is none. A power of two of them, at least twice as many as jobs have room. */
     uint32_t *places;
     uint32_t mask;
 };
@@ -28,9 +33,10 @@ struct known_stamp {
 };
 
 struct stamp_table {
-    /* In the order of their checksums. */
-    struct known_stamp *stamps;
-    uint32_t count;
+    /* The caller's, in the order of their checksums. */
+    const struct known_stamp *stamps;
+    /* 1 + the job of each of these objects; 0 where there is none. */
+    int32_t *jobs;
     /* Where those begin that have the same first two bytes, and at the end their number. */
     uint32_t *starts;
 };
@@ -41,13 +47,17 @@ bool read_checksum(uint8_t checksum[CHECKSUM_BYTES], const char digits[CHECKSUM_
 bool job_table_open(struct job_table *table);
 void job_table_close(struct job_table *table);
 int32_t job_table_find(const struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES]);
-/* The same, or the next number for a checksum that has none; NO_JOB without memory. */
-int32_t job_table_add(struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES]);
+/* The same, which is `job` for a checksum that had none; NO_JOB without memory. */
+int32_t job_table_add(struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES], int32_t job);
 
-/* Of `count` entries of that size, each of which begins with checksum and stamp; in the order of the checksums. */
-bool stamp_table_open(struct stamp_table *table, const uint8_t *entries, uint32_t count, uint32_t entry_bytes);
+/* Of so many in the order of their checksums, which have to stay where they are. */
+bool stamp_table_open(struct stamp_table *table, const struct known_stamp *stamps, uint32_t count);
 void stamp_table_close(struct stamp_table *table);
+/* Fetches what looking for these will look at: of a large table, memory that is in no cache of the processor. */
+void stamp_table_fetch(const struct stamp_table *table, const uint8_t (*checksums)[CHECKSUM_BYTES], uint32_t count);
 /* The number of the entry; -1 for none. */
 int32_t stamp_table_find(const struct stamp_table *table, const uint8_t checksum[CHECKSUM_BYTES]);
+/* The job of that entry's object, which is `job` if it had none. */
+int32_t stamp_table_add_job(struct stamp_table *table, int32_t entry, int32_t job);
 
 #endif

@@ -15,7 +15,7 @@ import {
   readSync,
   renameSync,
   unlinkSync,
-  writeSync,
+  write,
 } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -96,7 +96,7 @@ export interface WriteOptions {
 
 /**
  * When it is done the file is on the disk under its name with exactly these bytes and this mode; on any error there is
- * no new file, and an old one of that name is as it was. The caller can do other things while the disk writes.
+ * no new file, and an old one of that name is as it was. The caller can do other things meanwhile, but not change the bytes.
  */
 export async function writeAtomically(
   file: string,
@@ -135,7 +135,7 @@ export function temporarySuffix(): string {
 async function writeNew(file: string, bytes: Uint8Array, mode: number): Promise<void> {
   const fd = openSync(file, 'wx', mode & 0o600);
   try {
-    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    for (let at = 0; at < bytes.length; ) at += (await promisify(write)(fd, bytes, at)).bytesWritten;
     // After the content: the umask has no say, and a secret is never readable by others in between.
     fchmodSync(fd, mode);
     await promisify(fsync)(fd);

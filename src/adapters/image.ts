@@ -10,7 +10,7 @@ import { verityOfBytes } from './verity.ts';
 
 export interface BuiltImage {
   readonly image: Uint8Array;
-  /** The image's fs-verity digest: what `ostree.composefs.digest.v0` holds. */
+  /** The image's fs-verity digest: what `ostree.composefs.digest.v0` holds. Computed when it is asked for. */
   readonly digest: Uint8Array;
 }
 
@@ -39,7 +39,12 @@ export function buildImage(store: ObjectStore, checksum: string, options: BuildO
     const tree = treeFromCommit(commit, observed(store, options), options);
     const image = writeImage(tree, { pathsHaveDigests: true });
     const { algorithm = 'sha256' } = options;
-    return { image, digest: verityOfBytes(image, { ...USUAL_VERITY, algorithm }) };
+    return {
+      image,
+      get digest() {
+        return verityOfBytes(image, { ...USUAL_VERITY, algorithm });
+      },
+    };
   } finally {
     store.release();
   }

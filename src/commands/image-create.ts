@@ -43,15 +43,16 @@ export async function imageCreate(options: ImageCreateOptions): Promise<ImageCre
   const cache = isCached ? openCache(options.repo) : undefined;
   const store = openObjectStore(options.repo, { digests: digests ? 'compute' : 'none', algorithm, cache });
   const commit = await resolveRevision(options.repo, options.rev);
-  const { image, digest } = buildImage(store, commit, {
+  const built = buildImage(store, commit, {
     onProgress: readingProgress(progress, 'objects'),
     algorithm,
   });
   progress?.finish();
+  const { image } = built;
   const written = output === '-' ? undefined : writeAtomically(output, image, 0o644);
   const fault = cache?.save();
+  const text = formatVerityDigest(built.digest, { ...USUAL_VERITY, algorithm });
   await written;
-  const text = formatVerityDigest(digest, { ...USUAL_VERITY, algorithm });
   return { commit, digest: text, image, warnings: fault === undefined ? [] : [fault] };
 }
 

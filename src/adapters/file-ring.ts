@@ -7,9 +7,10 @@
  * byte order of the machine.
  */
 
-import { type ByteString, putBytes, toByteString } from '../formats/byte-strings.ts';
+import { type ByteString, hex, putBytes, toByteString } from '../formats/byte-strings.ts';
 import { roundUp, wholeNumber } from '../formats/bytes.ts';
 import { merkleTreeBytes, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
+import type { Checksums } from '../formats/ostree-tree-objects.ts';
 import { STAMP_BYTES } from './inode-status.ts';
 import { HIGH_WORD, type Library, LOW_WORD, openLibrary, type Pointer } from './libc.ts';
 import { cString } from './syscalls.ts';
@@ -19,12 +20,12 @@ import type { MerkleTree } from './verity.ts';
 const HEAD = { PUBLISHED: 0, IDLE: 2 } as const;
 const METADATA_AT = 64;
 const METADATA_BYTES = 64 * 1024;
-/** Checksums in hex, then their jobs. */
+/** Where checksums begin, in words, then their jobs. */
 const ANNOUNCED_AT = METADATA_AT + METADATA_BYTES;
-const CHECKSUM_DIGITS = 64;
+const CHECKSUM_BYTES = 32;
 /** So many objects can be announced by one call. */
 const MAX_ANNOUNCED = 256;
-const ANNOUNCED_JOBS_AT = ANNOUNCED_AT + MAX_ANNOUNCED * CHECKSUM_DIGITS;
+const ANNOUNCED_JOBS_AT = ANNOUNCED_AT + 4 * MAX_ANNOUNCED;
 const SLOTS_AT = ANNOUNCED_JOBS_AT + 4 * MAX_ANNOUNCED;
 
 /** Of a slot, in bytes from its start. */
@@ -45,6 +46,8 @@ const SLOT = {
   DIGEST: 40,
   DIGEST_BYTES: 104,
   STAMP: 108,
+  /** Of an object, its checksum. */
+  NAME: 156,
   /** Attributes, then the target of a link; of a path the content, if it is short, and xattrs. */
   VARIABLE: 648,
   BYTES: 1024,
@@ -133,8 +136,8 @@ const PROTOTYPES = {
   open: 'void *reader_open(const void *folder, uint32_t source, uint32_t digests, int algorithm, int keep_trees)',
   memory: 'void *reader_memory(void *reader, uint32_t slots, uint64_t tree_bytes)',
   expect: 'bool reader_expect(void *reader, const void *stamps, uint32_t count)',
-  announce: 'void reader_announce(void *reader, uint32_t count)',
-  job: 'int32_t reader_job(void *reader)',
+  announce: 'void reader_announce(void *reader, const void *bytes, uint32_t count)',
+  job: 'int32_t reader_job(void *reader, const char *checksum)',
   start: 'void reader_start(void *reader, int threads)',
   wake: 'void reader_wake(void *reader)',
   finish: 'void reader_finish(void *reader, uint32_t job)',
@@ -212,34 +215,35 @@ export class FileRing {
 
   /**
    * Publishes those of at most `atOnce` objects that were not published before, and adds the jobs of all to `jobs`: one for
-   * each checksum, NO_JOB for what is none. As many slots must be free. In one call: a call, a look into a map and a word to
-   * the threads for each object would take as long as reading it.
+   * each checksum from `from` up to `to`, NO_JOB without memory. As many slots must be free. In one call: a call, a look into
+   * a map and a word to the threads for each object would take as long as reading it.
    */
-  announce(checksums: readonly ByteString[], jobs: number[]): void {
-    const { length } = checksums;
-    if (!this.#put(checksums)) {
-      for (let i = 0; i < length; i++) jobs.push(NO_JOB);
-      return;
+  announce({ bytes, places }: Checksums, from: number, to: number, jobs: number[]): void {
+    const words = this.#words;
+    for (let i = from; i < to; i++) {
+      const place = places[i] as number;
+      if (place + CHECKSUM_BYTES > bytes.length)
+        throw new RangeError(`a checksum ends behind ${bytes.length}`);
+      words[ANNOUNCED_AT / 4 + i - from] = place;
     }
-    this.#reader.functions.announce(this.#handle, length);
-    for (let i = 0; i < length; i++) jobs.push(this.#words[ANNOUNCED_JOBS_AT / 4 + i] as number);
+    this.#reader.functions.announce(this.#handle, bytes, to - from);
+    for (let i = from; i < to; i++) jobs.push(words[ANNOUNCED_JOBS_AT / 4 + i - from] as number);
   }
 
   /** Of an object that was announced; NO_JOB for another. */
   jobOf(checksum: ByteString): number {
-    return this.#put([checksum]) ? (this.#reader.functions.job(this.#handle) as number) : NO_JOB;
+    return this.#reader.functions.job(this.#handle, checksum) as number;
+  }
+
+  /** The checksum of the object of a job whose slot is not free yet. */
+  checksumOf(job: number): ByteString {
+    const at = this.#slot(job) + SLOT.NAME;
+    return hex(this.#bytes, at, at + CHECKSUM_BYTES) as ByteString;
   }
 
   /** How many jobs there are. */
   get published(): number {
     return Atomics.load(this.#words, HEAD.PUBLISHED);
-  }
-
-  /** Puts them where the library looks for them; false when one of them has another length. */
-  #put(checksums: readonly ByteString[]): boolean {
-    for (const { length } of checksums) if (length !== CHECKSUM_DIGITS) return false;
-    putBytes(this.#bytes, ANNOUNCED_AT, checksums.join('') as ByteString);
-    return true;
   }
 
   /**

@@ -14,7 +14,7 @@ import type { VerityAlgorithm } from '../formats/fsverity.ts';
 import { keyfileBoolean, keyfileValue, parseKeyfile } from '../formats/keyfile.ts';
 import { MAX_COMMIT_BYTES } from '../formats/ostree-objects.ts';
 import type { ObjectSource } from '../formats/ostree-tree.ts';
-import { MAX_METADATA_BYTES } from '../formats/ostree-tree-objects.ts';
+import { type Checksums, MAX_METADATA_BYTES } from '../formats/ostree-tree-objects.ts';
 import type { DigestCache } from './digest-cache.ts';
 import type { ReadFile } from './file-ring.ts';
 import { fileError, isMissing, readBoundedIfExists } from './files.ts';
@@ -52,7 +52,7 @@ export interface ObjectStore extends ObjectSource {
   /** Detached metadata; undefined when there is none. */
   commitMeta(checksum: string): Uint8Array | undefined;
   file(checksum: string, job?: number): StoredFile;
-  announce(checksums: readonly string[]): readonly number[];
+  announce(checksums: Checksums): readonly number[];
   /** How many different files were announced since the last release. */
   readonly announced: number;
   /** Ends the threads that read announced files; what they have read is forgotten. */
@@ -198,9 +198,9 @@ class Store implements ObjectStore {
     }
   }
 
-  announce(checksums: readonly string[]): readonly number[] {
+  announce(checksums: Checksums): readonly number[] {
     this.#readAhead ??= this.#startReadAhead();
-    return this.#readAhead.announce(checksums as readonly ByteString[]);
+    return this.#readAhead.announce(checksums);
   }
 
   get announced(): number {

@@ -6,6 +6,7 @@
 
 import { availableParallelism } from 'node:os';
 import type { ByteString } from '../formats/encoding.ts';
+import { type Checksums, nthChecksum } from '../formats/ostree-tree-objects.ts';
 import { FileRing, type FileRingOptions, NO_JOB, type ReadFile } from './file-ring.ts';
 
 /** As many threads as there are cores, or as are asked for, besides the one that runs this. */
@@ -33,8 +34,6 @@ export class ReadAhead<File> {
   readonly #announced = new Set<ByteString>();
   /** Of jobs before `#first` what was read: undefined if it could not be. */
   readonly #files: (File | undefined)[] = [];
-  /** Of jobs from `#first` on, by slot. */
-  readonly #names: ByteString[] = [];
   /** Jobs from `#first` to `#end`, which is not one yet, are in a slot. */
   #first = 0;
   #end = 0;
@@ -50,33 +49,25 @@ export class ReadAhead<File> {
   }
 
   /** Returns the numbers of the files' jobs, which `file` takes instead of looking for the name; NO_JOB for none. */
-  announce(names: readonly ByteString[]): readonly number[] {
+  announce(checksums: Checksums): readonly number[] {
+    const { length } = checksums.places;
     const ring = this.#ring;
     const jobs: number[] = [];
     if (ring === undefined) {
-      for (const name of names) {
-        this.#announced.add(name);
+      for (let i = 0; i < length; i++) {
+        this.#announced.add(nthChecksum(checksums, i) as ByteString);
         jobs.push(NO_JOB);
       }
       return jobs;
     }
     if (this.#end === 0) ring.start(this.#options.threads);
-    const { atOnce } = ring;
-    for (let from = 0; from < names.length; from += atOnce) {
-      const some = names.length <= atOnce ? names : names.slice(from, from + atOnce);
-      while (this.#end - this.#first > ring.slots - some.length) this.#emptySlot(ring);
-      ring.announce(some, jobs);
-      for (let i = 0; i < some.length; i++)
-        this.#place(jobs[from + i] as number, some[i] as ByteString, ring);
+    for (let from = 0; from < length; from += ring.atOnce) {
+      const to = Math.min(from + ring.atOnce, length);
+      while (this.#end - this.#first > ring.slots - (to - from)) this.#emptySlot(ring);
+      ring.announce(checksums, from, to, jobs);
+      this.#end = ring.published;
     }
     return jobs;
-  }
-
-  /** Notes the name of a job that is new. */
-  #place(job: number, name: ByteString, { slots }: FileRing): void {
-    if (job < this.#end) return;
-    this.#names[job % slots] = name;
-    this.#end = job + 1;
   }
 
   file(name: ByteString, given?: number): File {
@@ -110,8 +101,6 @@ export class ReadAhead<File> {
     const file = ring.result(job);
     const { finished, unchanged } = this.#options;
     this.#files[job] =
-      typeof file === 'number'
-        ? unchanged?.(file)
-        : file && finished(this.#names[job % ring.slots] as ByteString, file);
+      typeof file === 'number' ? unchanged?.(file) : file && finished(ring.checksumOf(job), file);
   }
 }

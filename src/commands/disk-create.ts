@@ -38,7 +38,7 @@ import { type Deployment, openSysroot, readLoaderEntries } from '../adapters/sys
 import { hex } from '../formats/encoding.ts';
 import { badInput, refused, usageError } from '../formats/errors.ts';
 import { type ObjectSource, treeFromCommit } from '../formats/ostree-tree.ts';
-import type { DirTree } from '../formats/ostree-tree-objects.ts';
+import { checksumsOf, type DirTree } from '../formats/ostree-tree-objects.ts';
 import { NO_XATTRS, S_IFREG } from '../formats/tree.ts';
 import type { Verdict } from '../formats/verdict.ts';
 import { blameObject, judge, makeSignedImage, sealDeployment } from './seal-deployment.ts';
@@ -229,7 +229,7 @@ async function deployUnsealed(
     }
     const { sizes, treeBytes } = content;
     const store = openObjectStore(sysroot.repoPath, { keepTrees: true, slots: sizes.size, treeBytes });
-    store.announce([...sizes.keys()]);
+    store.announce(checksumsOf([...sizes.keys()]));
     const deployment = sysroot.deploy({
       os: options.os,
       checksum,

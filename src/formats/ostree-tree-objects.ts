@@ -5,8 +5,16 @@
  * Build side and deploy only. All integers in them are big endian inside the little endian serialisation.
  */
 
-import { ByteReader } from './bytes.ts';
-import { type ByteString, hex, printable, toByteString, utf8String } from './encoding.ts';
+import { ByteReader, concatBytes } from './bytes.ts';
+import {
+  type ByteString,
+  hex,
+  isChecksum,
+  parseHex,
+  printable,
+  toByteString,
+  utf8String,
+} from './encoding.ts';
 import { badInput } from './errors.ts';
 import { decode } from './gvariant.ts';
 import { offsetSize } from './gvariant-types.ts';
@@ -18,10 +26,17 @@ export const MAX_METADATA_BYTES = 128 * 1024 * 1024;
 /** Entries of one dirtree and xattrs of one file are linear in the object's size, which is bounded already. */
 const UNLIMITED = Number.POSITIVE_INFINITY;
 
+/** Of objects, 32 bytes each. */
+export interface Checksums {
+  readonly bytes: Uint8Array;
+  /** Where each begins. */
+  readonly places: readonly number[];
+}
+
 export interface DirTree {
   readonly files: readonly ByteString[];
-  /** Of the content object of each file. */
-  readonly checksums: readonly string[];
+  /** Of the content object of each file: as they stand in the dirtree, since their digits take twice the room. */
+  readonly checksums: Checksums;
   readonly directories: ReadonlyMap<ByteString, { readonly tree: string; readonly meta: string }>;
 }
 
@@ -71,8 +86,6 @@ function usualDirTree(bytes: Uint8Array): DirTree | undefined {
   const listEnd = offsetAt(bytes, bodyEnd, width);
   if (!readList(bytes, 0, listEnd, 1, files, filesAt)) return undefined;
   if (!readList(bytes, listEnd, bodyEnd, 2, names, directoriesAt)) return undefined;
-  const checksums: string[] = [];
-  for (let i = 0; i < filesAt.length; i++) checksums[i] = checksumAt(bytes, filesAt[i] as number);
   const directories = new Map<ByteString, { tree: string; meta: string }>();
   for (let i = 0; i < names.length; i++) {
     const at = directoriesAt[i] as number;
@@ -82,7 +95,22 @@ function usualDirTree(bytes: Uint8Array): DirTree | undefined {
     });
   }
   if (directories.size > 0) for (const name of files) if (directories.has(name)) return undefined;
-  return { files, checksums, directories };
+  return { files, checksums: { bytes, places: filesAt }, directories };
+}
+
+/** From their digits; throws `checksum-malformed`. */
+export function checksumsOf(digits: readonly string[]): Checksums {
+  const sums = digits.map((one) => {
+    if (!isChecksum(one))
+      throw badInput('checksum-malformed', `cannot read "${printable(one)}": not a checksum`);
+    return parseHex(one, 'checksum');
+  });
+  return { bytes: concatBytes(sums), places: sums.map((_, i) => i * CHECKSUM_BYTES) };
+}
+
+/** The digits of one of them. */
+export function nthChecksum({ bytes, places }: Checksums, n: number): string {
+  return checksumAt(bytes, places[n] as number);
 }
 
 function checksumAt(bytes: Uint8Array, at: number): string {
@@ -152,7 +180,7 @@ function offsetAt(bytes: Uint8Array, at: number, size: number): number {
 function anyDirTree(bytes: Uint8Array, what: string): DirTree {
   const [fileList, directoryList] = decode('(a(say)a(sayay))', bytes, what, UNLIMITED);
   const files: ByteString[] = [];
-  const checksums: string[] = [];
+  const sums: Uint8Array[] = [];
   const directories = new Map<ByteString, { tree: string; meta: string }>();
   function refuse(name: ByteString, fact: string): never {
     throw badInput('dirtree-malformed', `cannot read ${what}: "${printable(name)}" ${fact}`);
@@ -162,7 +190,8 @@ function anyDirTree(bytes: Uint8Array, what: string): DirTree {
   for (const [name, sum] of fileList) {
     if (!isValidName(name)) refuse(name, NOT_A_NAME);
     files.push(name);
-    checksums.push(checksum(sum, what, 'file'));
+    checksum(sum, what, 'file');
+    sums.push(sum);
     if (name <= last) isSorted = false;
     last = name;
   }
@@ -180,7 +209,8 @@ function anyDirTree(bytes: Uint8Array, what: string): DirTree {
       before?.add(name);
     }
   }
-  return { files, checksums, directories };
+  const places = sums.map((_, i) => i * CHECKSUM_BYTES);
+  return { files, checksums: { bytes: concatBytes(sums), places }, directories };
 }
 
 /** Owner, mode and xattrs of a directory. */

@@ -8,7 +8,14 @@ import { ascii, type ByteString, printable } from './encoding.ts';
 import { badInput, SealrootError } from './errors.ts';
 import { algorithmOfDigest, VERITY_DIGEST_SIZE } from './fsverity.ts';
 import type { Commit } from './ostree-objects.ts';
-import { type DirTree, type Ownership, parseDirMeta, parseDirTree } from './ostree-tree-objects.ts';
+import {
+  type Checksums,
+  type DirTree,
+  nthChecksum,
+  type Ownership,
+  parseDirMeta,
+  parseDirTree,
+} from './ostree-tree-objects.ts';
 import {
   isValidTarget,
   MAX_DEPTH,
@@ -43,7 +50,7 @@ export interface ObjectSource {
    * Told of the files of each directory as early as possible: `file` will be called for them. The numbers, of which there
    * is one for each checksum, save looking up the checksums again; a negative one is none.
    */
-  announce?(checksums: readonly string[]): readonly number[];
+  announce?(checksums: Checksums): readonly number[];
 }
 
 /** What a deployment's root must have to be mounted on. */
@@ -151,12 +158,12 @@ class TreeBuilder {
       );
     }
     const dirTree = this.#dirTrees.get(tree) ?? this.#dirTree(tree, path);
-    const { checksums, directories } = dirTree;
-    this.#nodes += checksums.length + directories.size;
+    const { files, checksums, directories } = dirTree;
+    this.#nodes += files.length + directories.size;
     if (this.#nodes > this.#maxNodes) {
       throw badInput('tree-too-large', `cannot read tree: more than ${this.#maxNodes} files and directories`);
     }
-    if (checksums.length > 0) {
+    if (files.length > 0) {
       const jobs = this.#source.announce?.(checksums);
       this.#pendingFiles.push({ children: node.children, dirTree, jobs, path });
     }
@@ -181,7 +188,7 @@ class TreeBuilder {
     let at = 0;
     try {
       for (; at < files.length; at++) {
-        const checksum = checksums[at] as string;
+        const checksum = nthChecksum(checksums, at);
         const job = jobs === undefined ? NO_JOB : (jobs[at] as number);
         let file = job < 0 ? this.#files.get(checksum) : this.#announced[job];
         if (file === undefined) {

@@ -26,6 +26,7 @@ import { ascii, hex, toByteString, utf8 } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
 import { verityDigest } from '../../src/formats/fsverity.ts';
 import { encode } from '../../src/formats/gvariant.ts';
+import { checksumsOf } from '../../src/formats/ostree-tree-objects.ts';
 import { S_IFREG } from '../../src/formats/tree.ts';
 import { compileFileReader } from '../../tools/bundle.ts';
 
@@ -224,7 +225,7 @@ describe('ObjectStore with a cache', () => {
 
   function announced(cache: DigestCache, from = repo) {
     const store = openObjectStore(from, { cache, library });
-    store.announce([HELLO]);
+    store.announce(checksumsOf([HELLO]));
     try {
       return store.file(HELLO);
     } finally {

@@ -30,6 +30,7 @@ import { ascii, type ByteString, fromByteString, hex, utf8 } from '../../src/for
 import { SealrootError } from '../../src/formats/errors.ts';
 import { buildVerityTree } from '../../src/formats/fsverity.ts';
 import { encode } from '../../src/formats/gvariant.ts';
+import { checksumsOf } from '../../src/formats/ostree-tree-objects.ts';
 import { S_IFLNK, S_IFREG } from '../../src/formats/tree.ts';
 import { compileFileReader } from '../../tools/bundle.ts';
 
@@ -223,7 +224,7 @@ function compareAll({ ahead, reads, direct }: Rig): string[] {
     [4, COUNT],
     [0, COUNT],
   ] as const) {
-    const jobs = ahead.announce(checksums.slice(from, to));
+    const jobs = ahead.announce(checksumsOf(checksums.slice(from, to)));
     const isRead = jobs[0] !== NO_JOB;
     expect(jobs).toEqual(checksums.slice(from, to).map((_, i) => (isRead ? from + i : NO_JOB)));
     expect(ahead.announced).toBe(to);
@@ -247,7 +248,7 @@ describe('ReadAhead', () => {
     mkdirSync(path.dirname(file), { recursive: true });
     writeFileSync(file, '');
     truncateSync(file, size);
-    ahead.announce([checksum]);
+    ahead.announce(checksumsOf([checksum]));
     expect(ahead.file(checksum).size).toBe(size);
     expect(reads).toEqual([]);
     expect(inodeStatus(pathBytes(file), file).size).toBe(size);
@@ -274,7 +275,7 @@ describe('ReadAhead', () => {
     const file = objectPath('archive', BROKEN);
     mkdirSync(path.dirname(file), { recursive: true });
     writeFileSync(file, change(archived(content(8192), undefined, [])));
-    ahead.announce([BROKEN]);
+    ahead.announce(checksumsOf([BROKEN]));
     expect(() => ahead.file(BROKEN)).toThrow(SealrootError);
     expect(reads).toEqual([BROKEN]);
     ahead.close();
@@ -311,18 +312,18 @@ describe('ReadAhead', () => {
   it('answers in any order, for files that were not announced, and after it was closed', () => {
     const { ahead, reads, direct } = rig({ slots: 16 });
     const [first = MISSING, second = MISSING, third = MISSING, fourth = MISSING] = checksums.slice(3);
-    ahead.announce([first, second, fourth]);
+    ahead.announce(checksumsOf([first, second, fourth]));
     for (const checksum of [third, second, first])
       expect(plain(ahead.file(checksum))).toEqual(plain(direct(checksum)));
     ahead.close();
-    ahead.announce([third]);
+    ahead.announce(checksumsOf([third]));
     expect(plain(ahead.file(fourth))).toEqual(plain(direct(fourth)));
     expect(reads).toEqual([third, fourth]);
   });
 
   it('throws what the caller throws, when the file is asked for and not before', () => {
     const { ahead, reads } = rig({ slots: 2 });
-    ahead.announce([MISSING, ...checksums.slice(0, 8)]);
+    ahead.announce(checksumsOf([MISSING, ...checksums.slice(0, 8)]));
     expect(ahead.file(checksums[7] as ByteString).size).toBe(32 * 4096 + 1);
     expect(() => ahead.file(MISSING)).toThrow(`${MISSING} is missing`);
     expect(reads).toEqual([MISSING]);
@@ -339,11 +340,19 @@ describe('ReadAhead', () => {
     mkdirSync(path.dirname(file), { recursive: true });
     rmSync(file, { force: true });
     make(file);
-    ahead.announce([BROKEN]);
+    ahead.announce(checksumsOf([BROKEN]));
     expect(() => ahead.file(BROKEN)).toThrow(SealrootError);
     expect(reads).toEqual([BROKEN]);
     ahead.close();
     rmSync(file, { recursive: true });
+  });
+
+  it('looks at no byte behind those that it is given', () => {
+    const { ahead } = rig();
+    const bytes = Uint8Array.from({ length: 40 }, (_, i) => i);
+    expect(ahead.announce({ bytes, places: [8, 0] })).toEqual([0, 1]);
+    expect(() => ahead.announce({ bytes, places: [9] })).toThrow('a checksum ends behind 40');
+    ahead.close();
   });
 
   it('opens nothing for a name that is no checksum, and leaves one that fits no slot to the caller', () => {
@@ -352,7 +361,6 @@ describe('ReadAhead', () => {
     for (const name of names) {
       mkdirSync(path.dirname(objectPath('bare', name)), { recursive: true });
       writeFileSync(objectPath('bare', name).slice(0, 250), 'x');
-      expect(ahead.announce([name])).toEqual([NO_JOB]);
       try {
         ahead.file(name);
       } catch {
@@ -380,7 +388,7 @@ describe('the stamp of an object', () => {
         return EMPTY;
       },
     });
-    ahead.announce([checksum]);
+    ahead.announce(checksumsOf([checksum]));
     meanwhile();
     ahead.file(checksum);
     ahead.close();
@@ -431,7 +439,7 @@ describe('the stamp of an object', () => {
     const stamps = [...all.map((checksum) => [checksum, other] as const), [object, stamp] as const];
     stamps.sort(([a], [b]) => (a < b ? -1 : 1));
     const { ahead } = rig({ known: known(stamps), unchanged: note, finished: () => EMPTY });
-    ahead.announce([object]);
+    ahead.announce(checksumsOf([object]));
     ahead.file(object);
     ahead.close();
     expect(unchanged).toEqual([stamps.findIndex(([checksum]) => checksum === object)]);
@@ -440,7 +448,7 @@ describe('the stamp of an object', () => {
       unchanged: note,
       finished: () => EMPTY,
     });
-    without.ahead.announce([object]);
+    without.ahead.announce(checksumsOf([object]));
     without.ahead.file(object);
     without.ahead.close();
     expect(unchanged).toHaveLength(1);
@@ -463,8 +471,8 @@ describe('the stamp of an object', () => {
       finished: (checksum) => say(checksum),
     });
     const [a, b, c, d] = some as [ByteString, ByteString, ByteString, ByteString];
-    expect(ahead.announce([a, b, b, a])).toEqual([0, 1, 1, 0]);
-    expect(ahead.announce([c, a, d, b])).toEqual([2, 0, 3, 1]);
+    expect(ahead.announce(checksumsOf([a, b, b, a]))).toEqual([0, 1, 1, 0]);
+    expect(ahead.announce(checksumsOf([c, a, d, b]))).toEqual([2, 0, 3, 1]);
     expect(ahead.announced).toBe(4);
     ahead.file(d);
     ahead.file(c, 2);
@@ -484,8 +492,8 @@ describe('the stamp of an object', () => {
       return EMPTY;
     };
     const { ahead } = rig({ slots: 1, known: known([[first, stampOf(file)]]), unchanged: note });
-    ahead.announce([first]);
-    ahead.announce([second]);
+    ahead.announce(checksumsOf([first]));
+    ahead.announce(checksumsOf([second]));
     ahead.file(second);
     ahead.close();
     rmSync(file);
@@ -691,7 +699,7 @@ describe('the trees that a ring keeps', () => {
     const { rootHash, levels } = buildVerityTree(content(size), nodeHasher);
     const { ahead } = rig({ treeBytes: ALL_TREES });
     const checksum = checksums[i] as ByteString;
-    ahead.announce([checksum]);
+    ahead.announce(checksumsOf([checksum]));
     const { tree } = ahead.file(checksum);
     ahead.close();
     expect(Buffer.compare(tree?.rootHash ?? Buffer.of(), rootHash)).toBe(0);

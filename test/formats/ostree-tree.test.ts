@@ -5,6 +5,8 @@ import { decode, encode, type ValueOf } from '../../src/formats/gvariant.ts';
 import type { Commit } from '../../src/formats/ostree-objects.ts';
 import { type ObjectSource, type OstreeFile, treeFromCommit } from '../../src/formats/ostree-tree.ts';
 import {
+  checksumsOf,
+  nthChecksum,
   parseArchiveHeader,
   parseDirMeta,
   parseDirTree,
@@ -138,7 +140,8 @@ describe('treeFromCommit()', () => {
     const announcing: ObjectSource = {
       dirTree: (checksum) => source.dirTree(checksum),
       dirMeta: (checksum) => source.dirMeta(checksum),
-      announce: (checksums) => checksums.map((checksum) => Number.parseInt(checksum, 16) - 10),
+      announce: (checksums) =>
+        checksums.places.map((_, i) => Number.parseInt(nthChecksum(checksums, i), 16) - 10),
       file: (checksum, job) => {
         jobs.push(job);
         return source.file(checksum);
@@ -293,7 +296,7 @@ describe('parseDirTree()', () => {
     const { files, checksums, directories } = parseDirTree(
       dirTree({ b: 1, c: 2, a: 3 }, { e: [4, 5], d: [6, 7] }),
     );
-    expect(files.map((name, i) => [name, checksums[i]])).toEqual([
+    expect(files.map((name, i) => [name, nthChecksum(checksums, i)])).toEqual([
       ['b', sum(1)],
       ['c', sum(2)],
       ['a', sum(3)],
@@ -302,6 +305,19 @@ describe('parseDirTree()', () => {
       ['e', { tree: sum(4), meta: sum(5) }],
       ['d', { tree: sum(6), meta: sum(7) }],
     ]);
+  });
+});
+
+describe('checksumsOf()', () => {
+  it('gives back each of them', () => {
+    const digits = [sum(1), 'ab'.repeat(32), sum(2)];
+    expect(digits.map((_, i) => nthChecksum(checksumsOf(digits), i))).toEqual(digits);
+  });
+
+  it.each(['', 'zz'.repeat(32), sum(1).slice(1), `${sum(1)}0`])('refuses "%s"', (digits) => {
+    const error = failure(() => checksumsOf([sum(1), digits]));
+    expect(error.code).toBe('checksum-malformed');
+    expect(error.message).toBe(`cannot read "${digits}": not a checksum`);
   });
 });
 
@@ -327,7 +343,7 @@ describe('parseDirTree() beside the decoder of all types', () => {
     try {
       const { files, checksums, directories } = parseDirTree(bytes);
       return {
-        files: files.map((name, i) => [name, checksums[i]]),
+        files: files.map((name, i) => [name, nthChecksum(checksums, i)]),
         directories: [...directories].map(([name, { tree, meta }]) => [name, tree, meta]),
       };
     } catch {

@@ -82,20 +82,20 @@ struct slot {
     uint16_t digest_bytes, stamping;
     /* See InodeStatus in inode-status.ts. */
     uint8_t stamp[STAMP_BYTES];
-    /* Longer ones are rare, and left to the caller. */
+    /* The checksum of an object, or a path: longer ones are rare, and left to the caller. */
     char name[492];
     /* Attributes, then the target. Of a path: content, if it is short, then the xattrs, which `target_bytes` counts. */
     uint8_t variable[376];
 };
 
-/* What is announced by one call: the checksums in hex, and the jobs that they have then. */
+/* What is announced by one call: where the checksums begin in the bytes that come with it, and the jobs that they have then. */
 struct announced {
-    char checksums[MAX_ANNOUNCED][CHECKSUM_DIGITS];
+    uint32_t places[MAX_ANNOUNCED];
     int32_t jobs[MAX_ANNOUNCED];
 };
 
 _Static_assert(sizeof(struct head) == 64, "as in file-ring.ts");
-_Static_assert(sizeof(struct announced) == 17408, "as in file-ring.ts");
+_Static_assert(sizeof(struct announced) == 2048, "as in file-ring.ts");
 _Static_assert(sizeof(struct slot) == 1024, "as in file-ring.ts");
 
 struct hash {
@@ -514,6 +514,14 @@ static bool object_path(char path[OBJECT_PATH_BYTES], const char *checksum, cons
     return snprintf(path, OBJECT_PATH_BYTES, "%.2s/%s.%s", checksum, checksum + 2, extension) < OBJECT_PATH_BYTES;
 }
 
+static void put_digits(char digits[CHECKSUM_DIGITS], const uint8_t checksum[CHECKSUM_BYTES])
+{
+    for (int i = 0; i < CHECKSUM_BYTES; i++) {
+        digits[2 * i] = "0123456789abcdef"[checksum[i] >> 4];
+        digits[2 * i + 1] = "0123456789abcdef"[checksum[i] & 15];
+    }
+}
+
 static bool read_object_at(struct worker *worker, struct slot *slot, const char *object)
 {
     int fd = openat(worker->reader->folder, object, OPEN_FLAGS);
@@ -527,9 +535,10 @@ static bool read_object_at(struct worker *worker, struct slot *slot, const char 
 static bool read_object(struct worker *worker, struct slot *slot)
 {
     int folder = worker->reader->folder;
-    char object[OBJECT_PATH_BYTES];
+    char digits[CHECKSUM_DIGITS + 1] = "", object[OBJECT_PATH_BYTES];
     uint8_t stamp[STAMP_BYTES];
-    if (!object_path(object, slot->name, worker->reader->source == ARCHIVE ? "filez" : "file"))
+    put_digits(digits, (const uint8_t *)slot->name);
+    if (!object_path(object, digits, worker->reader->source == ARCHIVE ? "filez" : "file"))
         return false;
     if (slot->stamping == NO_STAMP)
         return read_object_at(worker, slot, object);
@@ -608,11 +617,9 @@ static struct worker *new_worker(struct reader *reader)
 
 static bool is_checksum_of(const uint8_t digest[CHECKSUM_BYTES], const char *checksum)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < CHECKSUM_BYTES; i++)
-        if (checksum[2 * i] != digits[digest[i] >> 4] || checksum[2 * i + 1] != digits[digest[i] & 15])
-            return false;
-    return true;
+    char digits[CHECKSUM_DIGITS];
+    put_digits(digits, digest);
+    return memcmp(digits, checksum, CHECKSUM_DIGITS) == 0;
 }
 
 /* A commit is to be where it is looked for: without it a repository has not got the others, whatever is known of them. */
@@ -774,11 +781,10 @@ static int32_t known_entry(const struct reader *reader, const uint8_t checksum[C
     return reader->takes_stamps ? stamp_table_find(&reader->stamps, checksum) : -1;
 }
 
-static void publish_object(struct reader *reader, uint32_t job, const char *digits, int32_t entry)
+static void publish_object(struct reader *reader, uint32_t job, const uint8_t *checksum, int32_t entry)
 {
     struct slot *slot = &reader->slots[job % reader->slot_count];
-    memcpy(slot->name, digits, CHECKSUM_DIGITS);
-    slot->name[CHECKSUM_DIGITS] = '\0';
+    memcpy(slot->name, checksum, CHECKSUM_BYTES);
     slot->stamping = !reader->takes_stamps ? NO_STAMP : entry < 0 ? TAKE_STAMP : COMPARE_STAMP;
     if (entry >= 0) {
         slot->entry = entry;
@@ -789,14 +795,14 @@ static void publish_object(struct reader *reader, uint32_t job, const char *digi
     atomic_store(&reader->head->published, job + 1);
 }
 
-static int32_t announce(struct reader *reader, const char *digits, const uint8_t checksum[CHECKSUM_BYTES])
+static int32_t announce(struct reader *reader, const uint8_t checksum[CHECKSUM_BYTES])
 {
     int32_t entry = known_entry(reader, checksum);
     int32_t next = reader->job_count;
     int32_t job = entry < 0 ? job_table_add(&reader->jobs, checksum, next) : stamp_table_add_job(&reader->stamps, entry, next);
     if (job == next) {
         reader->job_count++;
-        publish_object(reader, job, digits, entry);
+        publish_object(reader, job, checksum, entry);
     }
     return job;
 }
@@ -810,20 +816,19 @@ void reader_wake(struct reader *reader)
 }
 
 /*
- * Publishes those of the objects whose checksums stand in the memory for them that were not published before, and puts the
- * jobs of all beside them: NO_JOB for what is no checksum. As many slots have to be free.
+ * Publishes those of the objects that were not published before. Their checksums begin at the places that stand in the memory
+ * for them, and the jobs of all come beside these: NO_JOB without memory. As many slots have to be free.
  */
-void reader_announce(struct reader *reader, uint32_t count)
+void reader_announce(struct reader *reader, const uint8_t *bytes, uint32_t count)
 {
     struct announced *announced = reader->announced;
     uint8_t checksums[MAX_ANNOUNCED][CHECKSUM_BYTES];
-    bool is_checksum[MAX_ANNOUNCED];
     for (uint32_t i = 0; i < count; i++)
-        is_checksum[i] = read_checksum(checksums[i], announced->checksums[i]);
+        memcpy(checksums[i], bytes + announced->places[i], CHECKSUM_BYTES);
     if (reader->takes_stamps)
         stamp_table_fetch(&reader->stamps, checksums, count);
     for (uint32_t i = 0; i < count; i++)
-        announced->jobs[i] = is_checksum[i] ? announce(reader, announced->checksums[i], checksums[i]) : NO_JOB;
+        announced->jobs[i] = announce(reader, checksums[i]);
     if (reader->job_count - reader->woken < JOBS_PER_WAKE)
         return;
     reader->woken = reader->job_count;
@@ -831,11 +836,11 @@ void reader_announce(struct reader *reader, uint32_t count)
         reader_wake(reader);
 }
 
-/* The job that an object has, of which the checksum stands there first; NO_JOB if it was not announced. */
-int32_t reader_job(struct reader *reader)
+/* The job that an object has; NO_JOB if it was not announced. */
+int32_t reader_job(struct reader *reader, const char *digits)
 {
     uint8_t checksum[CHECKSUM_BYTES];
-    if (!read_checksum(checksum, reader->announced->checksums[0]))
+    if (strlen(digits) != CHECKSUM_DIGITS || !read_checksum(checksum, digits))
         return NO_JOB;
     int32_t entry = known_entry(reader, checksum);
     return entry < 0 ? job_table_find(&reader->jobs, checksum) : reader->stamps.jobs[entry] - 1;

@@ -108,9 +108,9 @@ export class ParityRig {
     if (scenario.image === false) rmSync(join(deployment, '.ostree.cfs'));
   }
 
-  run(program: Program): Outcome {
+  run(program: Program, lacks = this.#scenario.lacks): Outcome {
     const { folder } = this;
-    const { disk = 'rw', propagation = 'private', run = [], lacks, disturb } = this.#scenario;
+    const { disk = 'rw', propagation = 'private', run = [], disturb } = this.#scenario;
     const root = join(folder, 'sysroot');
     disturb?.({ root, deployment: join(root, DEPLOYMENT) });
     const wrapper = lacks === undefined ? '' : `${makeLesserKernel(folder)} ${lacks}`;

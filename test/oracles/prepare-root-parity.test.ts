@@ -306,15 +306,13 @@ describe('a lesser kernel', () => {
         propagation: 'shared',
         run: ['ostree/initramfs-mount-var'],
       };
-      const [older, newer] = ['m', undefined].map((lacks) => {
-        rig = new ParityRig(initramfs, binary, { ...scenario, ...(lacks === undefined ? {} : { lacks }) });
-        const outcome = rig.run('sealroot');
-        rig.remove();
-        return outcome;
-      });
-      expect(newer?.mounts.filter((line) => / ro,nosuid,nodev,noexec,noatime /.test(line))).toHaveLength(2);
-      expect(newer?.mounts.filter((line) => / shared /.test(line))).toHaveLength(1);
-      expect(comparable(older as Outcome), older?.said).toEqual(comparable(newer as Outcome));
+      // On one disk: the record has the number of an inode.
+      rig = new ParityRig(initramfs, binary, scenario);
+      const older = rig.run('sealroot', 'm');
+      const newer = rig.run('sealroot');
+      expect(newer.mounts.filter((line) => / ro,nosuid,nodev,noexec,noatime /.test(line))).toHaveLength(2);
+      expect(newer.mounts.filter((line) => / shared /.test(line))).toHaveLength(1);
+      expect(comparable(older), older.said).toEqual(comparable(newer));
     });
 
     it('a mount that cannot be made read-only: refused, and gone', () => {

@@ -6,6 +6,7 @@
 
 import { wholeNumber } from '../formats/bytes.ts';
 import { type ByteString, hex, toByteString } from '../formats/encoding.ts';
+import { CHECKSUM_BYTES } from '../formats/ostree-objects.ts';
 import { NO_XATTRS } from '../formats/tree.ts';
 import type { KnownObjects } from './file-ring.ts';
 import { STAMP_BYTES } from './inode-status.ts';
@@ -19,7 +20,6 @@ const RUN_AT = COUNT_AT + 4;
 const METADATA_BYTES_AT = RUN_AT + 4;
 const HEAD_BYTES = METADATA_BYTES_AT + 4;
 const TRAILER_BYTES = 32;
-const CHECKSUM_BYTES = 32;
 
 /**
  * The columns: checksum, and stamp of the object's inode when it was read, see InodeStatus; digest; facts, and the number
@@ -133,9 +133,9 @@ export class DigestTable {
     const facts = this.#facts;
     const at = index * FACTS.WORDS;
     const flags = facts[at + FACTS.FLAGS] as number;
-    const { xattrs, end } = this.#part(facts[at + FACTS.PART] as number);
-    const partEnd =
-      this.#partsAt + (facts[at + FACTS.PART] as number) + (facts[at + FACTS.PART_BYTES] as number);
+    const part = facts[at + FACTS.PART] as number;
+    const partEnd = this.#partsAt + part + (facts[at + FACTS.PART_BYTES] as number);
+    const { xattrs, end } = this.#part(part);
     // Parts of one text: of a text each, the collector would have as much work as all else here.
     this.#digests ??= toByteString(this.#plain, this.#digestsAt, this.#digestsAt + this.count * DIGEST_BYTES);
     const digest = index * DIGEST_BYTES;

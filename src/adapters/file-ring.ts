@@ -10,6 +10,7 @@
 import { type ByteString, hex, putBytes, toByteString } from '../formats/byte-strings.ts';
 import { roundUp, wholeNumber } from '../formats/bytes.ts';
 import { merkleTreeBytes, VERITY_ALGORITHMS, type VerityAlgorithm } from '../formats/fsverity.ts';
+import { CHECKSUM_BYTES } from '../formats/ostree-objects.ts';
 import type { Checksums } from '../formats/ostree-tree-objects.ts';
 import { STAMP_BYTES } from './inode-status.ts';
 import { HIGH_WORD, type Library, LOW_WORD, openLibrary, type Pointer } from './libc.ts';
@@ -22,7 +23,6 @@ const METADATA_AT = 64;
 const METADATA_BYTES = 64 * 1024;
 /** Where checksums begin, in words, then their jobs. */
 const ANNOUNCED_AT = METADATA_AT + METADATA_BYTES;
-const CHECKSUM_BYTES = 32;
 /** So many objects can be announced by one call. */
 const MAX_ANNOUNCED = 256;
 const ANNOUNCED_JOBS_AT = ANNOUNCED_AT + 4 * MAX_ANNOUNCED;

@@ -105,6 +105,10 @@ export function checksumsOf(digits: readonly string[]): Checksums {
       throw badInput('checksum-malformed', `cannot read "${printable(one)}": not a checksum`);
     return parseHex(one, 'checksum');
   });
+  return packed(sums);
+}
+
+function packed(sums: readonly Uint8Array[]): Checksums {
   return { bytes: concatBytes(sums), places: sums.map((_, i) => i * CHECKSUM_BYTES) };
 }
 
@@ -209,8 +213,7 @@ function anyDirTree(bytes: Uint8Array, what: string): DirTree {
       before?.add(name);
     }
   }
-  const places = sums.map((_, i) => i * CHECKSUM_BYTES);
-  return { files, checksums: { bytes: concatBytes(sums), places }, directories };
+  return { files, checksums: packed(sums), directories };
 }
 
 /** Owner, mode and xattrs of a directory. */

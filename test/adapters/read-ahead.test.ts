@@ -361,6 +361,7 @@ describe('ReadAhead', () => {
     for (const name of names) {
       mkdirSync(path.dirname(objectPath('bare', name)), { recursive: true });
       writeFileSync(objectPath('bare', name).slice(0, 250), 'x');
+      expect(() => checksumsOf([name])).toThrow('not a checksum');
       try {
         ahead.file(name);
       } catch {

@@ -506,20 +506,15 @@ static bool read_path(struct worker *worker, struct slot *slot)
     return done;
 }
 
-/* Where an object is below the folder; false for a name that is no checksum, which could lead anywhere. */
-static bool object_path(char path[OBJECT_PATH_BYTES], const char *checksum, const char *extension)
+/* Where an object is below the folder; false for a long extension. */
+static bool object_path(char path[OBJECT_PATH_BYTES], const uint8_t checksum[CHECKSUM_BYTES], const char *extension)
 {
-    if (strspn(checksum, "0123456789abcdef") != CHECKSUM_DIGITS || checksum[CHECKSUM_DIGITS] != '\0')
-        return false;
-    return snprintf(path, OBJECT_PATH_BYTES, "%.2s/%s.%s", checksum, checksum + 2, extension) < OBJECT_PATH_BYTES;
-}
-
-static void put_digits(char digits[CHECKSUM_DIGITS], const uint8_t checksum[CHECKSUM_BYTES])
-{
+    char digits[CHECKSUM_DIGITS + 1] = "";
     for (int i = 0; i < CHECKSUM_BYTES; i++) {
         digits[2 * i] = "0123456789abcdef"[checksum[i] >> 4];
         digits[2 * i + 1] = "0123456789abcdef"[checksum[i] & 15];
     }
+    return snprintf(path, OBJECT_PATH_BYTES, "%.2s/%s.%s", digits, digits + 2, extension) < OBJECT_PATH_BYTES;
 }
 
 static bool read_object_at(struct worker *worker, struct slot *slot, const char *object)
@@ -535,10 +530,9 @@ static bool read_object_at(struct worker *worker, struct slot *slot, const char 
 static bool read_object(struct worker *worker, struct slot *slot)
 {
     int folder = worker->reader->folder;
-    char digits[CHECKSUM_DIGITS + 1] = "", object[OBJECT_PATH_BYTES];
+    char object[OBJECT_PATH_BYTES];
     uint8_t stamp[STAMP_BYTES];
-    put_digits(digits, (const uint8_t *)slot->name);
-    if (!object_path(object, digits, worker->reader->source == ARCHIVE ? "filez" : "file"))
+    if (!object_path(object, (const uint8_t *)slot->name, worker->reader->source == ARCHIVE ? "filez" : "file"))
         return false;
     if (slot->stamping == NO_STAMP)
         return read_object_at(worker, slot, object);
@@ -615,13 +609,6 @@ static struct worker *new_worker(struct reader *reader)
     return worker;
 }
 
-static bool is_checksum_of(const uint8_t digest[CHECKSUM_BYTES], const char *checksum)
-{
-    char digits[CHECKSUM_DIGITS];
-    put_digits(digits, digest);
-    return memcmp(digits, checksum, CHECKSUM_DIGITS) == 0;
-}
-
 /* A commit is to be where it is looked for: without it a repository has not got the others, whatever is known of them. */
 static bool is_kept(const char *type)
 {
@@ -629,11 +616,11 @@ static bool is_kept(const char *type)
 }
 
 /* The same as read_metadata, of one that an earlier run has read. */
-static int32_t known_metadata(struct reader *reader, const char *digits, const char *type)
+static int32_t known_metadata(struct reader *reader, const uint8_t checksum[CHECKSUM_BYTES], const char *type)
 {
-    uint8_t checksum[CHECKSUM_BYTES], digest[CHECKSUM_BYTES];
+    uint8_t digest[CHECKSUM_BYTES];
     uint32_t size;
-    if (!reader->keeps_metadata || !is_kept(type) || strlen(digits) != CHECKSUM_DIGITS || !read_checksum(checksum, digits))
+    if (!reader->keeps_metadata || !is_kept(type))
         return -1;
     const uint8_t *bytes = metadata_table_find(&reader->metadata_table, checksum, &size);
     if (bytes == NULL || size > METADATA_BYTES)
@@ -646,7 +633,7 @@ static int32_t known_metadata(struct reader *reader, const char *digits, const c
     return size;
 }
 
-static int32_t read_metadata(struct reader *reader, const char *checksum, const char *type)
+static int32_t read_metadata(struct reader *reader, const uint8_t checksum[CHECKSUM_BYTES], const char *type)
 {
     char object[OBJECT_PATH_BYTES];
     struct stat status;
@@ -660,10 +647,10 @@ static int32_t read_metadata(struct reader *reader, const char *checksum, const 
     if (!done)
         return -1;
     hash_with(&reader->sha256, reader->workers[0], out, status.st_size, digest);
-    if (!is_checksum_of(digest, checksum))
+    if (memcmp(digest, checksum, CHECKSUM_BYTES) != 0)
         return -1;
     if (reader->keeps_metadata && is_kept(type))
-        metadata_table_use(&reader->metadata_table, digest, out, status.st_size);
+        metadata_table_use(&reader->metadata_table, checksum, out, status.st_size);
     return status.st_size;
 }
 
@@ -671,8 +658,11 @@ static int32_t read_metadata(struct reader *reader, const char *checksum, const 
  * Reads a metadata object into the memory for those. Its size; -1 for what is missing, long, no regular file, or not of
  * that checksum, which the caller has to find out himself.
  */
-int32_t reader_metadata(struct reader *reader, const char *checksum, const char *type)
+int32_t reader_metadata(struct reader *reader, const char *digits, const char *type)
 {
+    uint8_t checksum[CHECKSUM_BYTES];
+    if (!read_checksum(checksum, digits))
+        return -1;
     int32_t known = known_metadata(reader, checksum, type);
     return known >= 0 ? known : read_metadata(reader, checksum, type);
 }
@@ -840,7 +830,7 @@ void reader_announce(struct reader *reader, const uint8_t *bytes, uint32_t count
 int32_t reader_job(struct reader *reader, const char *digits)
 {
     uint8_t checksum[CHECKSUM_BYTES];
-    if (strlen(digits) != CHECKSUM_DIGITS || !read_checksum(checksum, digits))
+    if (!read_checksum(checksum, digits))
         return NO_JOB;
     int32_t entry = known_entry(reader, checksum);
     return entry < 0 ? job_table_find(&reader->jobs, checksum) : reader->stamps.jobs[entry] - 1;

@@ -15,9 +15,11 @@ static const uint8_t DIGITS[256] = {
 };
 
 /* Without a branch for each digit: they are random, and no processor foresees them. */
-bool read_checksum(uint8_t checksum[CHECKSUM_BYTES], const char digits[CHECKSUM_DIGITS])
+bool read_checksum(uint8_t checksum[CHECKSUM_BYTES], const char *digits)
 {
     uint8_t bad = 0;
+    if (strlen(digits) != CHECKSUM_DIGITS)
+        return false;
     for (int i = 0; i < CHECKSUM_BYTES; i++) {
         uint8_t high = DIGITS[(uint8_t)digits[2 * i]] - 1, low = DIGITS[(uint8_t)digits[2 * i + 1]] - 1;
         bad |= high | low;

@@ -41,8 +41,8 @@ struct stamp_table {
     uint32_t *starts;
 };
 
-/* False unless these are 64 digits, of lower case. */
-bool read_checksum(uint8_t checksum[CHECKSUM_BYTES], const char digits[CHECKSUM_DIGITS]);
+/* False unless these are 64 digits, of lower case, and no more. */
+bool read_checksum(uint8_t checksum[CHECKSUM_BYTES], const char *digits);
 
 bool job_table_open(struct job_table *table);
 void job_table_close(struct job_table *table);

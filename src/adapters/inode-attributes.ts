@@ -2,7 +2,7 @@
 
 import { closeSync, openSync } from 'node:fs';
 import { ascii } from '../formats/encoding.ts';
-import { getXattr, ioctl, pathBytes, SystemCallError, setXattr } from './syscalls.ts';
+import { getXattr, ioctl, listXattrs, pathBytes, SystemCallError, setXattr } from './syscalls.ts';
 
 /** linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IMMUTABLE_FL. The argument is an int, whatever the numbers say. */
 const GET_FLAGS = 0x80086601;
@@ -39,7 +39,7 @@ export function setImmutable(path: string, wanted: boolean): boolean {
 
 /** Runs `write` and gives the file the capabilities back that the kernel takes away on any write (capabilities(7)). */
 export function keepFileCapabilities(fd: number, path: string, write: () => void): void {
-  const value = getXattr(fd, CAPABILITY);
+  const value = listXattrs(fd).includes(CAPABILITY) ? getXattr(fd, CAPABILITY) : undefined;
   write();
   if (value !== undefined) setXattr(pathBytes(path), CAPABILITY, value);
 }

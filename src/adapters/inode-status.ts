@@ -6,10 +6,10 @@
 import { wholeNumber } from '../formats/bytes.ts';
 import { type ByteString, toByteString } from '../formats/encoding.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS } from '../formats/linux.ts';
-import { libcFunction } from './libc.ts';
+import { systemCall } from './libc.ts';
 import { check, cString, pathArgument } from './syscalls.ts';
 
-const statx = libcFunction(
+const statx = systemCall(
   'int statx(int dirfd, const void *path, int flags, unsigned int mask, _Out_ void *status)',
 );
 

@@ -58,6 +58,25 @@ export function libcFunction<T = number | bigint>(prototype: string): (...args: 
   };
 }
 
+/**
+ * As libcFunction, of a function that returns a whole number and -1 for a failure: what comes back then is the errno,
+ * negative, as the kernel has it. It is read at once. Whatever else runs in between, JavaScript and the machine below it
+ * included, may make system calls of its own that fail.
+ */
+export function systemCall(prototype: string): (...args: readonly Argument[]) => number {
+  let bound: ((...args: readonly Argument[]) => number | bigint) | undefined;
+  let lastErrno: Koffi['errno'];
+  return (...args) => {
+    if (bound === undefined) {
+      const { koffi, libc } = load();
+      bound = libc.func(prototype) as NonNullable<typeof bound>;
+      lastErrno = koffi.errno;
+    }
+    const result = bound(...args);
+    return result < 0 ? -lastErrno() : Number(result);
+  };
+}
+
 export interface Library<Name extends string> {
   readonly functions: Readonly<Record<Name, (...args: readonly Argument[]) => unknown>>;
   /** The memory at `pointer`, not a copy. Whoever owns it must leave it where it is. */
@@ -99,11 +118,9 @@ function loadLibrary<Name extends string>(
   };
 }
 
-/** Of the call that has just failed. EOPNOTSUPP and ENOTSUP are one number on Linux; the kernel's documentation has the first. */
-export function errnoName(): string {
-  const { koffi, errnoNames } = load();
-  const number = koffi.errno();
-  const name = errnoNames.get(number) ?? `errno ${number}`;
+/** EOPNOTSUPP and ENOTSUP are one number on Linux; the kernel's documentation has the first. */
+export function errnoName(number: number): string {
+  const name = load().errnoNames.get(number) ?? `errno ${number}`;
   return name === 'ENOTSUP' ? 'EOPNOTSUPP' : name;
 }
 

@@ -15,7 +15,7 @@ import {
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
 } from '../formats/linux.ts';
-import { libcFunction } from './libc.ts';
+import { systemCall } from './libc.ts';
 import { check, cString } from './syscalls.ts';
 
 const MOVE_MOUNT = 429;
@@ -25,15 +25,15 @@ const FSMOUNT = 432;
 const MOUNT_SETATTR = 442;
 
 const syscall = {
-  fsopen: libcFunction('long syscall(long call, const void *type, unsigned int flags)'),
-  fsconfig: libcFunction(
+  fsopen: systemCall('long syscall(long call, const void *type, unsigned int flags)'),
+  fsconfig: systemCall(
     'long syscall(long call, int fd, unsigned int command, const void *key, const void *value, int aux)',
   ),
-  fsmount: libcFunction('long syscall(long call, int fd, unsigned int flags, unsigned int attributes)'),
-  moveMount: libcFunction(
+  fsmount: systemCall('long syscall(long call, int fd, unsigned int flags, unsigned int attributes)'),
+  moveMount: systemCall(
     'long syscall(long call, int from, const void *fromPath, int to, const void *toPath, unsigned int flags)',
   ),
-  mountSetattr: libcFunction(
+  mountSetattr: systemCall(
     'long syscall(long call, int fd, const void *path, unsigned int flags, _Inout_ void *settings, size_t size)',
   ),
 };

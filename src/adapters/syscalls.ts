@@ -6,7 +6,7 @@
 import { putBytes } from '../formats/byte-strings.ts';
 import { type ByteString, printable, toByteString } from '../formats/encoding.ts';
 import { SealrootError } from '../formats/errors.ts';
-import { errnoName, libcFunction } from './libc.ts';
+import { errnoName, systemCall } from './libc.ts';
 
 /** `errno` is its name, e.g. `ENODATA`, for callers to whom some failures are answers. */
 export class SystemCallError extends SealrootError {
@@ -19,34 +19,31 @@ export class SystemCallError extends SealrootError {
 }
 
 const functions = {
-  open: libcFunction('int open(const void *path, int flags)'),
-  ioctl: libcFunction('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
-  fgetxattr: libcFunction('long fgetxattr(int fd, const void *name, _Out_ void *value, size_t size)'),
-  lgetxattr: libcFunction(
-    'long lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)',
-  ),
-  flistxattr: libcFunction('long flistxattr(int fd, _Out_ void *list, size_t size)'),
-  llistxattr: libcFunction('long llistxattr(const void *path, _Out_ void *list, size_t size)'),
-  lsetxattr: libcFunction(
+  open: systemCall('int open(const void *path, int flags)'),
+  ioctl: systemCall('int ioctl(int fd, unsigned long request, _Inout_ void *argument)'),
+  fgetxattr: systemCall('long fgetxattr(int fd, const void *name, _Out_ void *value, size_t size)'),
+  lgetxattr: systemCall('long lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)'),
+  flistxattr: systemCall('long flistxattr(int fd, _Out_ void *list, size_t size)'),
+  llistxattr: systemCall('long llistxattr(const void *path, _Out_ void *list, size_t size)'),
+  lsetxattr: systemCall(
     'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
   ),
-  unshare: libcFunction('int unshare(int flags)'),
-  mount: libcFunction(
+  unshare: systemCall('int unshare(int flags)'),
+  mount: systemCall(
     'int mount(const void *source, const void *target, const void *type, unsigned long flags, const void *data)',
   ),
-  umount2: libcFunction('int umount2(const void *target, int flags)'),
-  dup3: libcFunction('int dup3(int from, int to, int flags)'),
-  syncfs: libcFunction('int syncfs(int fd)'),
+  umount2: systemCall('int umount2(const void *target, int flags)'),
+  dup3: systemCall('int dup3(int from, int to, int flags)'),
+  syncfs: systemCall('int syncfs(int fd)'),
 };
 
 /** fcntl.h */
 const O_CLOEXEC = 0x80000;
 
-/** The result of a call that has succeeded; throws when it is negative. `what` follows "cannot". */
-export function check(result: number | bigint, what: string): number {
-  const value = Number(result);
-  if (value < 0) throw new SystemCallError(what, errnoName());
-  return value;
+/** The result of a call that has succeeded; throws when it is an errno, negative. `what` follows "cannot". */
+export function check(result: number, what: string): number {
+  if (result < 0) throw new SystemCallError(what, errnoName(-result));
+  return result;
 }
 
 /** With the NUL that C wants. */
@@ -94,13 +91,13 @@ export function getXattr(place: XattrPlace, name: ByteString): Uint8Array | unde
     typeof place === 'number'
       ? functions.fgetxattr(place, key, buffer, buffer.length)
       : functions.lgetxattr(pathArgument(place), key, buffer, buffer.length);
-  if (Number(size) < 0) {
-    const errno = errnoName();
+  if (size < 0) {
+    const errno = errnoName(-size);
     // A file system without extended attributes has none of that name either.
     if (errno === 'ENODATA' || errno === 'EOPNOTSUPP') return undefined;
     throw new SystemCallError(`read xattr "${printable(name)}" of ${placeName(place)}`, errno);
   }
-  return new Uint8Array(buffer.subarray(0, Number(size)));
+  return new Uint8Array(buffer.subarray(0, size));
 }
 
 /** All names that the caller may see, in the kernel's order. */
@@ -109,13 +106,13 @@ export function listXattrs(place: XattrPlace): ByteString[] {
     typeof place === 'number'
       ? functions.flistxattr(place, buffer, buffer.length)
       : functions.llistxattr(pathArgument(place), buffer, buffer.length);
-  if (Number(size) < 0) {
-    const errno = errnoName();
+  if (size < 0) {
+    const errno = errnoName(-size);
     if (errno === 'EOPNOTSUPP') return [];
     throw new SystemCallError(`list the xattrs of ${placeName(place)}`, errno);
   }
-  if (Number(size) === 0) return [];
-  const names = toByteString(buffer, 0, Number(size)).split('\0');
+  if (size === 0) return [];
+  const names = toByteString(buffer, 0, size).split('\0');
   return names.slice(0, -1) as ByteString[];
 }
 

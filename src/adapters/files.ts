@@ -15,7 +15,7 @@ import {
   readSync,
   renameSync,
   unlinkSync,
-  write,
+  writeSync,
 } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -135,9 +135,10 @@ export function temporarySuffix(): string {
 async function writeNew(file: string, bytes: Uint8Array, mode: number): Promise<void> {
   const fd = openSync(file, 'wx', mode & 0o600);
   try {
-    for (let at = 0; at < bytes.length; ) at += (await promisify(write)(fd, bytes, at)).bytesWritten;
+    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
     // After the content: the umask has no say, and a secret is never readable by others in between.
     fchmodSync(fd, mode);
+    // What takes long is the disk. Writing, too, by another thread: then this one would have to be idle for fsync to begin.
     await promisify(fsync)(fd);
   } catch (error) {
     removeIfExists(file);

@@ -4,8 +4,8 @@
  * have their checksums. What has another version, is cut or damaged is no table.
  */
 
+import { type ByteString, hex, putBytes, toByteString } from '../formats/byte-strings.ts';
 import { wholeNumber } from '../formats/bytes.ts';
-import { type ByteString, hex, toByteString } from '../formats/encoding.ts';
 import { CHECKSUM_BYTES } from '../formats/ostree-objects.ts';
 import { NO_XATTRS } from '../formats/tree.ts';
 import type { KnownObjects } from './file-ring.ts';
@@ -41,7 +41,8 @@ const FACTS = {
 } as const;
 const FACTS_BYTES = 4 * FACTS.WORDS;
 const COLUMNS = [STAMPED_BYTES, DIGEST_BYTES, FACTS_BYTES, 4] as const;
-const ENTRY_BYTES = STAMPED_BYTES + DIGEST_BYTES + FACTS_BYTES + 4;
+/** Of one entry in the file, but for its variable part. */
+export const ENTRY_BYTES = STAMPED_BYTES + DIGEST_BYTES + FACTS_BYTES + 4;
 
 const FLAGS = { DIGEST: 1, TARGET: 2 } as const;
 
@@ -55,6 +56,8 @@ export interface AddedEntry {
 
 export class DigestTable {
   readonly count: number;
+  /** Of the file, in bytes; 0 for none. */
+  readonly size: number;
   readonly #bytes: Buffer;
   /** The same memory: what is a part of a Buffer is one, which takes longer to make. */
   readonly #plain: Uint8Array;
@@ -69,7 +72,7 @@ export class DigestTable {
   readonly #parts = new Map<number, Part>();
 
   /** An empty one. */
-  static readonly NONE = new DigestTable(new Uint8Array(HEAD_BYTES), 0);
+  static readonly NONE = new DigestTable(new Uint8Array(HEAD_BYTES), 0, 0);
 
   /** `content` begins where its memory does. */
   static parse(content: Uint8Array): DigestTable {
@@ -81,10 +84,11 @@ export class DigestTable {
     const partsEnd = end - metadataBytes;
     if (HEAD_BYTES + count * ENTRY_BYTES > partsEnd) return DigestTable.NONE;
     if (!bytes.subarray(end).equals(sha256OfBytes(bytes.subarray(0, partsEnd)))) return DigestTable.NONE;
-    return new DigestTable(content.subarray(0, end), count);
+    return new DigestTable(content.subarray(0, end), count, content.length);
   }
 
-  private constructor(bytes: Uint8Array, count: number) {
+  private constructor(bytes: Uint8Array, count: number, size: number) {
+    this.size = size;
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#plain = bytes;
     this.metadata = bytes.subarray(bytes.length - this.#bytes.readUInt32LE(METADATA_BYTES_AT));
@@ -129,6 +133,18 @@ export class DigestTable {
     };
   }
 
+  /** In the order of their checksums. */
+  entries(): AddedEntry[] {
+    return Array.from({ length: this.count }, (_, index) => this.#entryAt(index));
+  }
+
+  #entryAt(index: number): AddedEntry {
+    const at = HEAD_BYTES + index * STAMPED_BYTES;
+    const checksum = hex(this.#plain, at, at + CHECKSUM_BYTES);
+    const stamp = this.#plain.subarray(at + CHECKSUM_BYTES, at + STAMPED_BYTES);
+    return { checksum, stamp, file: this.fileAt(index) };
+  }
+
   fileAt(index: number): StoredFile {
     const facts = this.#facts;
     const at = index * FACTS.WORDS;
@@ -163,8 +179,8 @@ export class DigestTable {
   }
 
   /**
-   * The file with `added` beside the entries of this table, whose numbers `used` counts by, and with `metadata`. Of more
-   * than `max` entries those stay that were asked for last; the used ones are of this run.
+   * The file with `added` beside the entries of this table, and with `metadata`. Of more than `max` entries those stay that
+   * were asked for last: in this run, but for the numbers of which `used` says 0.
    */
   encode(added: readonly AddedEntry[], used: Uint8Array, metadata: Uint8Array, max: number): Buffer {
     const run = this.#bytes.readUInt32LE(RUN_AT) + 1;
@@ -191,15 +207,10 @@ export class DigestTable {
   /** Of the entries that are not replaced, so many. */
   #usedLast(places: readonly Place[], used: Uint8Array, run: number, room: number): FreshEntry[] {
     const replaced = new Set(places.map(({ before, isThere }) => (isThere ? before : -1)));
-    const runs = Array.from(this.#runs, (last, index) => (used[index] ? run : last));
+    const runs = Array.from(this.#runs, (last, index) => (used[index] === 0 ? last : run));
     const kept = [...runs.keys()].filter((index) => !replaced.has(index));
     kept.sort((a, b) => (runs[b] as number) - (runs[a] as number));
-    return kept.slice(0, room).map((index) => {
-      const at = HEAD_BYTES + index * STAMPED_BYTES;
-      const checksum = hex(this.#plain, at, at + CHECKSUM_BYTES);
-      const stamp = this.#plain.subarray(at + CHECKSUM_BYTES, at + STAMPED_BYTES);
-      return freshEntry({ checksum, stamp, file: this.fileAt(index) }, runs[index] as number);
-    });
+    return kept.slice(0, room).map((index) => freshEntry(this.#entryAt(index), runs[index] as number));
   }
 
   /** What stands together stays together: an entry by itself is only looked at when it is new, or was not asked for. */
@@ -207,10 +218,9 @@ export class DigestTable {
     const count = this.#countWith(places);
     const parts = new Parts(this.#bytes.subarray(this.#partsAt, this.#bytes.length - this.metadata.length));
     const encoded = places.map(({ entry, before, isThere }) => {
-      const part = encodePart(entry.file);
       // An object that is known by another inode is what it was.
-      const old = isThere ? (this.#facts[before * FACTS.WORDS + FACTS.PART] as number) : undefined;
-      return encodeEntry(entry, part, parts.add(part, old, entry.file.target !== undefined));
+      const stood = isThere ? (this.#facts[before * FACTS.WORDS + FACTS.PART] as number) : undefined;
+      return encodeEntry(entry, parts.add(entry.file, stood));
     });
     const partsAt = HEAD_BYTES + count * ENTRY_BYTES;
     const out = Buffer.allocUnsafeSlow(partsAt + parts.bytes + metadata.length + TRAILER_BYTES);
@@ -225,6 +235,7 @@ export class DigestTable {
     const columns = this.#columns(count, runs);
     let [next, at] = [0, 0];
     const copyUpTo = (end: number) => {
+      if (end === next) return;
       for (const { old, newAt, bytes } of columns)
         out.set(old.subarray(next * bytes, end * bytes), newAt + at * bytes);
       at += end - next;
@@ -232,7 +243,7 @@ export class DigestTable {
     };
     for (const [i, { before, isThere }] of places.entries()) {
       copyUpTo(before);
-      const entry = encoded[i] as Buffer;
+      const entry = encoded[i] as Uint8Array;
       for (const { newAt, bytes, from } of columns)
         out.set(entry.subarray(from, from + bytes), newAt + at * bytes);
       at++;
@@ -282,20 +293,39 @@ interface Place {
   readonly isThere: boolean;
 }
 
+/** From the start of all parts. */
+interface PartPlace {
+  readonly place: number;
+  readonly bytes: number;
+}
+
 /** Those of a table, and new ones behind them. */
 class Parts {
   readonly all: Buffer[];
   /** Of all. */
   bytes: number;
   readonly #places = new Map<string, number>();
+  /** Of files, by their xattrs: most share them. */
+  readonly #ofFiles = new Map<StoredFile['xattrs'], PartPlace>();
 
   constructor(old: Buffer) {
     this.all = [old];
     this.bytes = old.length;
   }
 
-  /** Where it is, from now on; perhaps it stood at that place. Of links, most parts are different. */
-  add(part: Buffer, stood: number | undefined, isLink: boolean): number {
+  /** Where that of this file is, from now on; perhaps it stood at that place. */
+  add(file: StoredFile, stood: number | undefined): PartPlace {
+    const isLink = file.target !== undefined;
+    const known = isLink ? undefined : this.#ofFiles.get(file.xattrs);
+    if (known !== undefined) return known;
+    const part = encodePart(file);
+    const added = { place: this.#place(part, stood, isLink), bytes: part.length };
+    if (!isLink) this.#ofFiles.set(file.xattrs, added);
+    return added;
+  }
+
+  /** Of links, most parts are different. */
+  #place(part: Buffer, stood: number | undefined, isLink: boolean): number {
     const [old] = this.all as [Buffer];
     if (stood !== undefined && old.subarray(stood, stood + part.length).equals(part)) return stood;
     const text = part.toString('latin1');
@@ -314,16 +344,16 @@ class Parts {
 }
 
 /** One column behind the other. */
-function encodeEntry({ sum, stamp, run, file }: FreshEntry, part: Buffer, place: number): Buffer {
+function encodeEntry({ sum, stamp, run, file }: FreshEntry, { place, bytes }: PartPlace): Uint8Array {
   const { mode, uid, gid, size, digest, target } = file;
   const flags = (digest === undefined ? 0 : FLAGS.DIGEST) | (target === undefined ? 0 : FLAGS.TARGET);
-  const numbers = [mode, uid, gid, size % 2 ** 32, Math.floor(size / 2 ** 32), flags, place, part.length];
-  const entry = Buffer.alloc(ENTRY_BYTES);
+  const high = Math.floor(size / 2 ** 32);
+  const numbers = Uint32Array.of(mode, uid, gid, size % 2 ** 32, high, flags, place, bytes, run);
+  const entry = new Uint8Array(ENTRY_BYTES);
   entry.set(sum);
   entry.set(stamp, CHECKSUM_BYTES);
-  entry.write(digest ?? '', STAMPED_BYTES, 'latin1');
-  for (const [word, number] of [...numbers, run].entries())
-    entry.writeUInt32LE(number, STAMPED_BYTES + DIGEST_BYTES + 4 * word);
+  if (digest !== undefined) putBytes(entry, STAMPED_BYTES, digest);
+  entry.set(new Uint8Array(numbers.buffer), STAMPED_BYTES + DIGEST_BYTES);
   return entry;
 }
 

@@ -38,7 +38,7 @@ const SLOT = {
   FLAGS: 24,
   /** Where root hash and blocks of the tree are, in units of TREE_UNIT. */
   TREE: 28,
-  /** In its place, of an object that is unchanged: which of the known stamps it has. */
+  /** In its place, of an object that is unchanged: which of all known stamps it has. */
   ENTRY: 28,
   TREE_BYTES: 32,
   ATTRIBUTES_BYTES: 36,
@@ -90,8 +90,11 @@ export interface FileRingOptions {
   readonly keepTrees: boolean;
   /** Room for them, `treeBytes()` of each: a file for whose tree there is none is left to the caller. */
   readonly treeBytes: number;
-  /** Objects come with their stamps, and are not read when they have the stamp that is known. */
-  readonly known?: KnownObjects | undefined;
+  /**
+   * Objects come with their stamps, and are not read when they have the stamp that is known. At most two: what a run has
+   * left, and what was added since; of an object that is in both the second counts.
+   */
+  readonly known?: readonly KnownObjects[] | undefined;
 }
 
 /** What an earlier run has read. */
@@ -102,6 +105,9 @@ export interface KnownObjects {
   /** Dirtrees and dirmetas, in the form of native/metadata-table.h; what is taken from it has its checksum. */
   readonly metadata: Uint8Array;
 }
+
+/** The form of none. */
+export const NO_METADATA: Uint8Array = new Uint8Array(4);
 
 /** Of what cannot be one. */
 export const NO_JOB = -1;
@@ -135,14 +141,15 @@ export interface ReadPath {
 const PROTOTYPES = {
   open: 'void *reader_open(const void *folder, uint32_t source, uint32_t digests, int algorithm, int keep_trees)',
   memory: 'void *reader_memory(void *reader, uint32_t slots, uint64_t tree_bytes)',
-  expect: 'bool reader_expect(void *reader, const void *stamps, uint32_t count)',
+  expect:
+    'bool reader_expect(void *reader, const void *stamps, uint32_t count, const void *metadata, uint64_t metadata_bytes)',
   announce: 'void reader_announce(void *reader, const void *bytes, uint32_t count)',
   job: 'int32_t reader_job(void *reader, const char *checksum)',
   start: 'void reader_start(void *reader, int threads)',
   wake: 'void reader_wake(void *reader)',
   finish: 'void reader_finish(void *reader, uint32_t job)',
-  expectMetadata: 'void reader_expect_metadata(void *reader, const void *file, uint64_t size)',
-  usedMetadata: 'uint32_t reader_used_metadata(void *reader, _Out_ void *file, uint32_t room)',
+  usedMetadata:
+    'uint32_t reader_used_metadata(void *reader, uint32_t first, _Out_ void *file, uint32_t room)',
   metadata: 'int32_t reader_metadata(void *reader, const char *checksum, const char *type)',
   close: 'void reader_close(void *reader)',
 } as const;
@@ -156,7 +163,7 @@ export class FileRing {
   /** What the job of a path may have, its stamp included: a longer one cannot be published. A NUL is behind it. */
   readonly maxJobBytes = SLOT.VARIABLE - SLOT.STAMP - 1;
   /** The library looks at it as long as the ring is there: memory that nobody else has is collected. */
-  readonly known: KnownObjects | undefined;
+  readonly known: readonly KnownObjects[] | undefined;
   readonly #reader: Reader;
   readonly #handle: Pointer;
   readonly #words: Int32Array;
@@ -180,8 +187,9 @@ export class FileRing {
     const memory = handle === null ? null : (reader.functions.memory(handle, slots, treeBytes) as Pointer);
     if (handle === null || memory === null) return undefined;
     const { known } = options;
-    if (known && !reader.functions.expect(handle, known.stamps, known.count)) return undefined;
-    if (known) reader.functions.expectMetadata(handle, known.metadata, known.metadata.length);
+    for (const { stamps, count, metadata } of known ?? []) {
+      if (!reader.functions.expect(handle, stamps, count, metadata, metadata.length)) return undefined;
+    }
     const view = reader.view(memory, SLOTS_AT + slots * SLOT.BYTES + treeBytes);
     return new FileRing(reader, handle, slots, view, known);
   }
@@ -191,7 +199,7 @@ export class FileRing {
     handle: Pointer,
     slots: number,
     memory: ArrayBuffer,
-    known: KnownObjects | undefined,
+    known: readonly KnownObjects[] | undefined,
   ) {
     this.known = known;
     this.slots = slots;
@@ -340,14 +348,14 @@ export class FileRing {
     return size < 0 ? undefined : this.#copy(METADATA_AT, size);
   }
 
-  /** Those that were asked for, for the next run to know. Undefined for none, and where `known` was not given. */
-  usedMetadata(): Uint8Array | undefined {
+  /**
+   * Those that were asked for and are not in one of the first so many of `known`, in its form, for the next run to know.
+   * Nothing is noted where `known` was not given.
+   */
+  usedMetadata(first: number): Uint8Array {
     const { usedMetadata } = this.#reader.functions;
-    const none = new Uint8Array(4);
-    const size = usedMetadata(this.#handle, none, none.length) as number;
-    if (size === none.length) return undefined;
-    const file = new Uint8Array(size);
-    usedMetadata(this.#handle, file, size);
+    const file = new Uint8Array(usedMetadata(this.#handle, first, null, 0) as number);
+    usedMetadata(this.#handle, first, file, file.length);
     return file;
   }
 

@@ -238,10 +238,9 @@ class Store implements ObjectStore {
   }
 
   release(): void {
-    const { cache } = this.#options;
-    const metadata = cache && this.#readAhead?.usedMetadata();
-    if (metadata !== undefined) cache?.keepMetadata(metadata);
-    this.#readAhead?.close();
+    const readAhead = this.#readAhead;
+    if (readAhead !== undefined) this.#options.cache?.end((first) => readAhead.usedMetadata(first));
+    readAhead?.close();
     this.#readAhead = undefined;
   }
 

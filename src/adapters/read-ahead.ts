@@ -7,7 +7,7 @@
 import { availableParallelism } from 'node:os';
 import type { ByteString } from '../formats/encoding.ts';
 import { type Checksums, nthChecksum } from '../formats/ostree-tree-objects.ts';
-import { FileRing, type FileRingOptions, NO_JOB, type ReadFile } from './file-ring.ts';
+import { FileRing, type FileRingOptions, NO_JOB, NO_METADATA, type ReadFile } from './file-ring.ts';
 
 /** As many threads as there are cores, or as are asked for, besides the one that runs this. */
 export function spareThreads(wanted = availableParallelism()): number {
@@ -84,8 +84,8 @@ export class ReadAhead<File> {
   }
 
   /** See FileRing. */
-  usedMetadata(): Uint8Array | undefined {
-    return this.#ring?.usedMetadata();
+  usedMetadata(first: number): Uint8Array {
+    return this.#ring?.usedMetadata(first) ?? NO_METADATA;
   }
 
   /** Ends the threads. What is asked for afterwards is read again. */

@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DigestCache, type DigestCacheOptions, digestCachePath } from '../../src/adapters/digest-cache.ts';
+import { NO_METADATA } from '../../src/adapters/file-ring.ts';
 import { inodeStatus, STAMP_BYTES } from '../../src/adapters/inode-status.ts';
 import type { StoredFile } from '../../src/adapters/object-file.ts';
 import { pathBytes } from '../../src/adapters/syscalls.ts';
@@ -86,23 +87,41 @@ function add(cache: DigestCache, number: number, file = regular(number)): void {
 /** Checksum and stamp. */
 const ENTRY_BYTES = 32 + STAMP_BYTES;
 
-/** The number of its entry, as the threads' library finds it. */
-function entryOf({ known }: DigestCache, wanted: string): number | undefined {
-  const { stamps, count } = known;
-  const all = Array.from({ length: count }, (_, i) => hex(stamps, i * ENTRY_BYTES, i * ENTRY_BYTES + 32));
-  expect(all).toEqual(all.toSorted());
-  const entry = all.indexOf(wanted);
-  return entry < 0 ? undefined : entry;
+/** The number of its entry, as the threads' library finds it, and the stamp. */
+function entryOf({ known }: DigestCache, wanted: string): [entry: number, stamp: Uint8Array] | undefined {
+  let found: [number, Uint8Array] | undefined;
+  let first = 0;
+  for (const { stamps, count } of known) {
+    const all = Array.from({ length: count }, (_, i) => hex(stamps, i * ENTRY_BYTES, i * ENTRY_BYTES + 32));
+    expect(all).toEqual(all.toSorted());
+    const at = all.indexOf(wanted);
+    if (at >= 0) found = [first + at, stamps.subarray(at * ENTRY_BYTES + 32, (at + 1) * ENTRY_BYTES)];
+    first += count;
+  }
+  return found;
+}
+
+/** The form of one metadata object, of which nothing but the length is looked at here. */
+function metadata(text: string): Uint8Array {
+  return Buffer.from(`meta${text}`);
+}
+
+/**
+ * Writes the cache at the end of a run that has asked for these metadata objects: `all`, of which those `beyond` are not
+ * in the first file, and those that were `read` in neither.
+ */
+function save(cache: DigestCache, all = NO_METADATA, beyond = all, read = beyond): string | undefined {
+  cache.end((first) => [all, beyond, read][first] as Uint8Array);
+  return cache.save();
 }
 
 /** What the cache knows of an object, if its inode is what it was. */
 function find(cache: DigestCache, number: number): StoredFile | undefined {
-  const entry = entryOf(cache, checksum(number));
-  if (entry === undefined || !readdirSync(path.join(folder, 'objects')).includes(String(number)))
+  const known = entryOf(cache, checksum(number));
+  if (known === undefined || !readdirSync(path.join(folder, 'objects')).includes(String(number)))
     return undefined;
-  const known = cache.known.stamps.subarray(entry * ENTRY_BYTES + 32, (entry + 1) * ENTRY_BYTES);
-  if (!stampOf(object(number)).equals(known)) return undefined;
-  return cache.file(entry);
+  const [entry, stamp] = known;
+  return stampOf(object(number)).equals(stamp) ? cache.file(entry) : undefined;
 }
 
 /** Keeps objects `numbers` as another process would, and writes the cache. */
@@ -112,7 +131,7 @@ function keep(numbers: readonly number[], options: DigestCacheOptions = {}): voi
     writeFileSync(object(number), String(number));
     add(cache, number);
   }
-  expect(cache.save()).toBeUndefined();
+  expect(save(cache)).toBeUndefined();
 }
 
 function found(number: number, options: DigestCacheOptions = {}): StoredFile | undefined {
@@ -140,7 +159,7 @@ describe('DigestCache', () => {
     symlinkSync('a/b', object(4));
     const cache = open();
     add(cache, 4, LINK);
-    expect(cache.save()).toBeUndefined();
+    expect(save(cache)).toBeUndefined();
     for (const number of [1, 2, 3]) expect(plain(found(number))).toEqual(plain(regular(number)));
     expect(plain(found(4))).toEqual(plain(LINK));
     expect(found(5)).toBeUndefined();
@@ -235,7 +254,7 @@ describe('DigestCache', () => {
     keep([1]);
     const cache = open();
     add(cache, 4, LINK);
-    expect(cache.save()).toBeUndefined();
+    expect(save(cache)).toBeUndefined();
     const { size } = statSync(file);
     // Another inode, for the clock may not have gone on. What the link has stands first now.
     writeFileSync(object(9), '');
@@ -264,7 +283,7 @@ describe('DigestCache', () => {
       symlinkSync('a/b', object(4));
       const cache = open();
       add(cache, 4, LINK);
-      expect(cache.save()).toBeUndefined();
+      expect(save(cache)).toBeUndefined();
       expect(plain(found(4))).toEqual(plain(LINK));
       return statSync(file).size;
     };
@@ -284,7 +303,7 @@ describe('DigestCache', () => {
     writeFileSync(object(4), '4');
     for (const number of [1, 3]) find(cache, number);
     add(cache, 4);
-    expect(cache.save()).toBeUndefined();
+    expect(save(cache)).toBeUndefined();
     expect([1, 2, 3, 4].map((number) => found(number) !== undefined)).toEqual([true, false, true, true]);
   });
 
@@ -292,42 +311,43 @@ describe('DigestCache', () => {
     keep([1, 2, 3]);
     keep([1, 4], { maxEntries: 3 });
     expect([1, 2, 3, 4].map((number) => found(number) !== undefined)).toEqual([true, true, false, true]);
-    expect(open().known.count).toBe(3);
+    expect(open().known.map(({ count }) => count)).toEqual([3, 0]);
   });
 
-  it('keeps the metadata objects of the run that named some last', () => {
-    const metadata = (bytes: Uint8Array, options: DigestCacheOptions = {}) => {
-      const cache = open(options);
-      cache.keepMetadata(bytes);
-      expect(cache.save()).toBeUndefined();
-      return statSync(file).ino;
-    };
-    const known = () => Buffer.from(open().known.metadata).toString();
-    const first = metadata(Buffer.from('first'));
-    expect(known()).toBe('first');
-    expect(metadata(Buffer.from('first'))).toBe(first);
-    expect(metadata(Buffer.from('other'))).not.toBe(first);
-    keep([1]);
-    symlinkSync('a/b', object(4));
+  it('keeps the metadata objects of the run that read some last', () => {
+    const known = () => open().known.map((part) => Buffer.from(part.metadata).toString());
+    const inode = () => statSync(file).ino;
+    expect(save(open(), metadata('first'))).toBeUndefined();
+    expect(known()).toEqual(['metafirst', '']);
+    const first = inode();
+    // All of them were known.
+    expect(save(open(), metadata('some'), metadata('some'), NO_METADATA)).toBeUndefined();
+    expect(known()).toEqual(['metafirst', '']);
+    expect(inode()).toBe(first);
+    const much = metadata('m'.repeat(100));
+    expect(save(open(), much)).toBeUndefined();
+    expect(known()).toEqual([Buffer.from(much).toString(), '']);
+    expect(inode()).not.toBe(first);
+  });
+
+  it('keeps the targets of links apart that have the xattrs of files', () => {
     const cache = open();
-    add(cache, 4, LINK);
-    expect(cache.save()).toBeUndefined();
-    expect(known()).toBe('other');
-    metadata(Buffer.from('more'));
-    keep([2], { maxEntries: 2 });
-    expect(known()).toBe('more');
-    expect(plain(found(2))).toEqual(plain(regular(2)));
-    expect([1, 4].filter((number) => found(number) !== undefined).length).toBe(1);
-    const { size } = statSync(file);
-    keep([2]);
-    expect(statSync(file).size).toBe(size);
+    const file = { ...regular(1), xattrs: LINK.xattrs };
+    const other = { ...LINK, target: ascii('c') };
+    for (const [number, stored] of [file, LINK, file, other].entries()) {
+      writeFileSync(object(number), '');
+      add(cache, number, stored);
+    }
+    expect(save(cache)).toBeUndefined();
+    for (const [number, stored] of [file, LINK, file, other].entries())
+      expect(plain(found(number))).toEqual(plain(stored));
   });
 
   it('is none with any byte damaged, but for those of metadata objects, which have checksums themselves', () => {
-    keep([1]);
     const cache = open();
-    cache.keepMetadata(Buffer.from('metadata'));
-    expect(cache.save()).toBeUndefined();
+    writeFileSync(object(1), '1');
+    add(cache, 1);
+    expect(save(cache, metadata('data'))).toBeUndefined();
     const bytes = readFileSync(file);
     const metadataAt = bytes.indexOf('metadata');
     const bearable = Array.from(bytes.keys()).filter((at) => {
@@ -347,7 +367,7 @@ describe('DigestCache', () => {
     find(second, c);
     writeFileSync(object(d), '');
     add(second, d);
-    expect(second.save()).toBeUndefined();
+    expect(save(second)).toBeUndefined();
     keep([e], { maxEntries: 4 });
     expect([a, b, c, d, e].map((number) => found(number) !== undefined)).toEqual([
       true,
@@ -356,6 +376,127 @@ describe('DigestCache', () => {
       true,
       true,
     ]);
+  });
+
+  describe('with many entries', () => {
+    const MANY = Array.from({ length: 40 }, (_, i) => 100 + i);
+    const later = () => `${file}.later`;
+    const counts = () => open().known.map(({ count }) => count);
+    const metadataOf = () => open().known.map((part) => Buffer.from(part.metadata).toString());
+    const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
+
+    /** As keep(), of a run with these metadata objects. */
+    function keepWith(numbers: readonly number[], ...used: Uint8Array[]): void {
+      const cache = open();
+      for (const number of numbers) {
+        writeFileSync(object(number), String(number));
+        add(cache, number);
+      }
+      expect(save(cache, ...used)).toBeUndefined();
+    }
+
+    beforeEach(() => keepWith(MANY, metadata('all')));
+
+    it('writes the few that are new into a file of their own', () => {
+      const whole = readFileSync(file);
+      keepWith([1, 2], metadata('all and one'), metadata('one'));
+      keepWith([3], metadata('all and two'), metadata('two'));
+      expect(readFileSync(file).equals(whole)).toBe(true);
+      expect(counts()).toEqual([40, 3]);
+      expect(metadataOf()).toEqual([metadata('all'), metadata('two')].map(text));
+      for (const number of [...MANY, 1, 2, 3]) expect(plain(found(number))).toEqual(plain(regular(number)));
+      expect(statSync(later()).mode & 0o777).toBe(0o600);
+      expect(readdirSync(path.dirname(file)).toSorted()).toEqual(['digests', 'digests.later']);
+    });
+
+    it('writes all into one file when the other is no longer small', () => {
+      keepWith([1, 2], metadata('all and one'), metadata('one'));
+      // A fourth of 40 entries, each of which has a little more than those of the second file.
+      keepWith([3, 4, 5, 6, 7, 8, 9, 10], metadata('all and two'), metadata('two'));
+      expect(counts()).toEqual([40, 10]);
+      keepWith([11, 12], metadata('all of them'), metadata('three'));
+      expect(counts()).toEqual([52, 0]);
+      expect(metadataOf()).toEqual([text(metadata('all of them')), '']);
+      for (const number of [...MANY, 1, 2, 3, 11])
+        expect(plain(found(number))).toEqual(plain(regular(number)));
+      expect(readdirSync(path.dirname(file))).toEqual(['digests']);
+    });
+
+    it('writes all into one file when much metadata is new', () => {
+      const { size } = statSync(file);
+      const much = metadata('m'.repeat(size / 4));
+      keepWith([1], much, much.subarray(0, size / 4 - 148));
+      expect(counts()).toEqual([40, 1]);
+      keepWith([2], much, much.subarray(0, size / 4 - 148));
+      expect(counts()).toEqual([42, 0]);
+      expect(metadataOf()).toEqual([text(much), '']);
+    });
+
+    it('takes the new one of an object that is in both files, also when they become one', () => {
+      keepWith([1, 2]);
+      for (const number of [1, 100]) {
+        // Another inode.
+        writeFileSync(object(999), 'x');
+        renameSync(object(999), object(number));
+      }
+      const cache = open();
+      for (const number of [1, 100]) add(cache, number, { ...regular(number), uid: 7 });
+      expect(save(cache)).toBeUndefined();
+      expect(counts()).toEqual([40, 3]);
+      const changed = () => [1, 2, 100, 101].map((number) => found(number)?.uid === 7);
+      expect(changed()).toEqual([true, false, true, false]);
+      // That of object 1 is what it was at first.
+      keepWith([1, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+      expect(counts()).toEqual([40 + 2 + 9, 0]);
+      expect(changed()).toEqual([false, false, true, false]);
+    });
+
+    it('forgets what was asked for longest ago of both when there is no more room', () => {
+      keepWith([1, 2]);
+      const cache = open({ maxEntries: 42 });
+      for (const number of MANY.slice(1)) find(cache, number);
+      writeFileSync(object(3), '3');
+      add(cache, 3);
+      expect(save(cache)).toBeUndefined();
+      expect(counts()).toEqual([42, 0]);
+      expect([100, 101, 1, 2, 3].map((number) => found(number) !== undefined)).toEqual([
+        ...[false, true, true, true, true],
+      ]);
+    });
+
+    it('is not the worse when one of the files is damaged, or the other of another time', () => {
+      keepWith([1, 2]);
+      const damage = (name: string) => {
+        const bytes = readFileSync(name);
+        bytes[60] = (bytes[60] ?? 0) ^ 1;
+        writeFileSync(name, bytes);
+      };
+      const before = readFileSync(later());
+      damage(later());
+      expect(counts()).toEqual([40, 0]);
+      keepWith([3]);
+      expect(counts()).toEqual([40, 1]);
+      writeFileSync(later(), before);
+      damage(file);
+      expect(counts()).toEqual([0, 2]);
+      for (const number of [1, 2]) expect(plain(found(number))).toEqual(plain(regular(number)));
+      keepWith([3]);
+      expect(counts()).toEqual([3, 0]);
+      // Both have them: who removes the second was ended before.
+      writeFileSync(later(), before);
+      chmodSync(later(), 0o600);
+      expect(counts()).toEqual([3, 2]);
+      for (const number of [1, 2, 3]) expect(plain(found(number))).toEqual(plain(regular(number)));
+    });
+
+    it('says which file it cannot write', () => {
+      mkdirSync(path.join(later(), 'full'), { recursive: true });
+      const cache = open();
+      writeFileSync(object(1), '1');
+      add(cache, 1);
+      expect(save(cache)).toBe(`cannot write ${later()}: EISDIR`);
+      expect(counts()).toEqual([40, 0]);
+    });
   });
 
   it('is not the worse for a second writer: the last one wins', () => {
@@ -367,7 +508,7 @@ describe('DigestCache', () => {
       writeFileSync(object(number), String(number));
       add(cache, number);
     }
-    expect([first.save(), second.save()]).toEqual([undefined, undefined]);
+    expect([save(first), save(second)]).toEqual([undefined, undefined]);
     expect([found(1), plain(found(2))]).toEqual([undefined, plain(regular(2))]);
   });
 
@@ -375,13 +516,13 @@ describe('DigestCache', () => {
     writeFileSync(object(1), '1');
     const cache = new DigestCache(path.join(object(1), 'cache'), LATER);
     add(cache, 1);
-    expect(cache.save()).toBe(`cannot write ${object(1)}/cache: EEXIST`);
+    expect(save(cache)).toBe(`cannot write ${object(1)}/cache: EEXIST`);
     expect(readdirSync(path.join(folder, 'objects'))).toEqual(['1']);
 
     mkdirSync(path.join(file, 'full'), { recursive: true });
     const other = open();
     add(other, 1);
-    expect(other.save()).toBe(`cannot write ${file}: EISDIR`);
+    expect(save(other)).toBe(`cannot write ${file}: EISDIR`);
     expect(readdirSync(path.dirname(file))).toEqual(['digests']);
   });
 });

@@ -17,6 +17,7 @@ import { pathToFileURL } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DigestCache } from '../../src/adapters/digest-cache.ts';
+import { NO_METADATA } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
 import { buildImage } from '../../src/adapters/image.ts';
 import { inodeStatus } from '../../src/adapters/inode-status.ts';
@@ -256,6 +257,7 @@ describe('ObjectStore with a cache', () => {
       digest: ascii('\0'.repeat(32)),
     };
     cache.add(HELLO, Buffer.from(inodeStatus(pathBytes(file), file).stamp, 'latin1'), made);
+    cache.end(() => NO_METADATA);
     expect(cache.save()).toBeUndefined();
     expect(announced(open())).toEqual(made);
   });

@@ -21,7 +21,7 @@ import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FileRing, type KnownObjects, NO_JOB } from '../../src/adapters/file-ring.ts';
 import { nodeHasher } from '../../src/adapters/hasher.ts';
-import { inodeStatus } from '../../src/adapters/inode-status.ts';
+import { inodeStatus, STAMP_BYTES } from '../../src/adapters/inode-status.ts';
 import { ObjectFileReader, type RepoMode, type StoredFile } from '../../src/adapters/object-file.ts';
 import { ReadAhead, type ReadAheadOptions } from '../../src/adapters/read-ahead.ts';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
@@ -379,7 +379,7 @@ describe('the stamp of an object', () => {
     let said: Uint8Array | 'unchanged' | undefined;
     const { ahead, reads } = rig({
       mode,
-      known: known(stamp === undefined ? [] : [[checksum, stamp]]),
+      known: [known(stamp === undefined ? [] : [[checksum, stamp]])],
       finished: (_, { stamp: found }) => {
         said = found;
         return EMPTY;
@@ -439,13 +439,15 @@ describe('the stamp of an object', () => {
     };
     const stamps = [...all.map((checksum) => [checksum, other] as const), [object, stamp] as const];
     stamps.sort(([a], [b]) => (a < b ? -1 : 1));
-    const { ahead } = rig({ known: known(stamps), unchanged: note, finished: () => EMPTY });
+    const { ahead } = rig({ known: [known(stamps)], unchanged: note, finished: () => EMPTY });
     ahead.announce(checksumsOf([object]));
     ahead.file(object);
     ahead.close();
     expect(unchanged).toEqual([stamps.findIndex(([checksum]) => checksum === object)]);
     const without = rig({
-      known: known(stamps.filter(([checksum]) => checksum !== object).map(([checksum]) => [checksum, stamp])),
+      known: [
+        known(stamps.filter(([checksum]) => checksum !== object).map(([checksum]) => [checksum, stamp])),
+      ],
       unchanged: note,
       finished: () => EMPTY,
     });
@@ -467,7 +469,7 @@ describe('the stamp of an object', () => {
       return EMPTY;
     };
     const { ahead } = rig({
-      known: known(stamps),
+      known: [known(stamps)],
       unchanged: (entry) => say(stamps[entry]?.[0] ?? ''),
       finished: (checksum) => say(checksum),
     });
@@ -481,6 +483,44 @@ describe('the stamp of an object', () => {
     expect(said).toEqual([a, b, c, d]);
   });
 
+  it('counts that was added last, of two of an object, and entries are numbered through', () => {
+    const [a, b, c] = checksums.slice(0, 3).toSorted() as [ByteString, ByteString, ByteString];
+    const [stampA, stampB, stampC] = [a, b, c].map((object) => stampOf(objectPath('bare', object))) as [
+      Buffer,
+      Buffer,
+      Buffer,
+    ];
+    const other = Buffer.alloc(STAMP_BYTES);
+    const said: (number | string)[] = [];
+    const say = (what: number | string) => {
+      said.push(what);
+      return EMPTY;
+    };
+    const first: [ByteString, Buffer][] = [
+      [a, stampA],
+      [b, other],
+      [c, stampC],
+    ];
+    const later: [ByteString, Buffer][] = [
+      [b, stampB],
+      [c, other],
+    ];
+    const { ahead } = rig({ known: [known(first), known(later)], unchanged: say, finished: say });
+    expect(ahead.announce(checksumsOf([c, b, a, b, c]))).toEqual([0, 1, 2, 1, 0]);
+    expect([b, c].map((object) => ahead.file(object))).toEqual([EMPTY, EMPTY]);
+    ahead.close();
+    expect(said).toEqual([c, 3]);
+  });
+
+  it('cannot be taken from more than two', () => {
+    const [object = MISSING] = checksums;
+    const one = known([[object, stampOf(objectPath('bare', object))]]);
+    const { ahead, reads } = rig({ known: [one, one, one] });
+    expect(ahead.announce(checksumsOf([object]))).toEqual([NO_JOB]);
+    ahead.file(object);
+    expect(reads).toEqual([object]);
+  });
+
   it('is not compared where none is known', () => {
     const [first, second] = [checksums[1] as ByteString, ascii('cc'.repeat(32))];
     const file = objectPath('bare', second);
@@ -492,7 +532,7 @@ describe('the stamp of an object', () => {
       unchanged.push(entry);
       return EMPTY;
     };
-    const { ahead } = rig({ slots: 1, known: known([[first, stampOf(file)]]), unchanged: note });
+    const { ahead } = rig({ slots: 1, known: [known([[first, stampOf(file)]])], unchanged: note });
     ahead.announce(checksumsOf([first]));
     ahead.announce(checksumsOf([second]));
     ahead.file(second);
@@ -526,10 +566,11 @@ describe('the stamp of an object', () => {
 });
 
 describe('a metadata object', () => {
-  function ring(metadata?: Uint8Array): FileRing {
+  /** That knows what stands in these files; undefined: and notes nothing for the next. */
+  function ring(files?: readonly Uint8Array[]): FileRing {
     const options = { source: 'bare', folder: pathBytes(objectsOf('bare')), digests: 'none' } as const;
     const rest = { algorithm: 'sha512', slots: 1, keepTrees: false, treeBytes: 0 } as const;
-    const known = metadata && { stamps: new Uint8Array(0), count: 0, metadata };
+    const known = files?.map((metadata) => ({ stamps: new Uint8Array(0), count: 0, metadata }));
     return FileRing.open({ ...options, ...rest, known }, library) as FileRing;
   }
 
@@ -580,13 +621,13 @@ describe('a metadata object', () => {
     reader.close();
   });
 
-  const NOTHING = new Uint8Array(0);
+  const NONE = new Uint8Array(4);
 
-  /** What a run leaves behind that asks for those. */
-  function usedBy(checksums: readonly string[], metadata: Uint8Array = NOTHING): Uint8Array | undefined {
-    const reader = ring(metadata);
+  /** What a run leaves behind that asks for those: all of them that are not in one of the first so many files. */
+  function usedBy(checksums: readonly string[], files: readonly Uint8Array[] = [], first = 0): Uint8Array {
+    const reader = ring(files.length === 0 ? [NONE] : files);
     expect(checksums.filter((checksum) => reader.metadata(checksum, 'dirtree') === undefined)).toEqual([]);
-    const used = reader.usedMetadata();
+    const used = reader.usedMetadata(first);
     reader.close();
     return used;
   }
@@ -598,25 +639,59 @@ describe('a metadata object', () => {
 
   it('that an earlier run has read is known without its file, and so it is to the next run', () => {
     const checksums = many();
-    const used = usedBy(checksums) as Uint8Array;
+    const used = usedBy(checksums);
     const bytes = [0, 1, 4999].map((i) => readFileSync(placeOf(checksums[i] as string, 'dirtree')));
     for (const checksum of checksums) place(checksum, 'dirtree');
-    const again = usedBy(checksums.toReversed(), used) as Uint8Array;
+    const again = usedBy(checksums.toReversed(), [used]);
     expect(again.length).toBe(used.length);
-    const reader = ring(again);
+    const reader = ring([again]);
     for (const [i, at] of [0, 1, 4999].entries()) {
       const found = reader.metadata(checksums[at] as string, 'dirmeta');
       expect(found && Buffer.compare(found, bytes[i] as Buffer)).toBe(0);
     }
     reader.close();
     // Those of one run only.
-    expect(usedBy(checksums.slice(0, 1), again)?.length).toBe(4 + 40 + (bytes[0] as Buffer).length);
+    expect(usedBy(checksums.slice(0, 1), [again]).length).toBe(4 + 40 + (bytes[0] as Buffer).length);
+  });
+
+  it('that was not in what was left first is added to it', () => {
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((text) => put(Buffer.from(text))) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    const first = usedBy([b, a]);
+    const later = usedBy([c, a], [first], 1);
+    expect(later).toEqual(usedBy([c]));
+    expect(usedBy([a, b, c], [first, later], 1)).toEqual(later);
+    expect(usedBy([a, b, c], [first, later], 2)).toEqual(NONE);
+    expect(usedBy([a, d, c], [first, later], 1)).toEqual(usedBy([c, d]));
+    expect(usedBy([a, d, c], [first, later], 2)).toEqual(usedBy([d]));
+    expect(usedBy([a, d, c], [first, later])).toEqual(usedBy([a, c, d]));
+    for (const checksum of [a, b, c]) place(checksum, 'dirtree');
+    expect(usedBy([c, b, a], [first, later])).toHaveLength(4 + 3 * 41);
+    // A third one is none.
+    const reader = ring([NONE, first, later]);
+    expect([a, c].map((checksum) => reader.metadata(checksum, 'dirtree'))).toEqual([
+      Uint8Array.of(97),
+      undefined,
+    ]);
+    reader.close();
+  });
+
+  it('that was damaged where it was left first is known where it was added', () => {
+    const checksum = put(Buffer.from('the object'));
+    const damaged = Buffer.from(usedBy([checksum])).fill(0, 44, 45);
+    const later = usedBy([checksum], [damaged], 1);
+    place(checksum, 'dirtree');
+    expect(usedBy([checksum], [damaged, later], 2)).toEqual(NONE);
   });
 
   it('is looked for in the repository where what is known is something else', () => {
     const bytes = Buffer.from('the object');
     const checksum = put(bytes);
-    const used = Buffer.from(usedBy([checksum]) as Uint8Array);
+    const used = Buffer.from(usedBy([checksum]));
     const altered = (at: number, value: number) => {
       const copy = Buffer.from(used);
       copy.writeUInt32LE(value, at);
@@ -639,9 +714,9 @@ describe('a metadata object', () => {
     } as const;
     for (const [what, [file, isKnown]] of Object.entries(files)) {
       put(bytes, checksum);
-      expect(usedBy([checksum], file), what).toEqual(new Uint8Array(used));
+      expect(usedBy([checksum], [file]), what).toEqual(new Uint8Array(used));
       place(checksum, 'dirtree');
-      const reader = ring(file);
+      const reader = ring([file]);
       expect(reader.metadata(checksum, 'dirtree') !== undefined, what).toBe(isKnown);
       for (const name of ['', checksum.slice(1), `${checksum}0`, 'zz'.repeat(32)])
         expect(reader.metadata(name, 'dirtree')).toBeUndefined();
@@ -660,7 +735,7 @@ describe('a metadata object', () => {
       file.set(nodeHasher.sha256(bytes), 4);
       const checksum = hex(nodeHasher.sha256(bytes));
       place(checksum, 'dirtree');
-      const reader = ring(file);
+      const reader = ring([file]);
       expect(reader.metadata(checksum, 'dirtree') !== undefined, String(size)).toBe(isKnown);
       reader.close();
     }
@@ -669,12 +744,12 @@ describe('a metadata object', () => {
   it('that is a commit is read, and not kept', () => {
     const bytes = Buffer.from('a commit');
     const checksum = put(bytes, undefined, 'commit');
-    const reader = ring(NOTHING);
+    const reader = ring([NONE]);
     expect(reader.metadata(checksum, 'commit')).toBeDefined();
-    expect(reader.usedMetadata()).toBeUndefined();
+    expect(reader.usedMetadata(0)).toEqual(NONE);
     reader.close();
     put(bytes);
-    const other = ring(usedBy([checksum]));
+    const other = ring([usedBy([checksum])]);
     place(checksum, 'commit');
     expect(other.metadata(checksum, 'commit')).toBeUndefined();
     other.close();
@@ -683,7 +758,7 @@ describe('a metadata object', () => {
   it('is not kept where nobody asks for it', () => {
     const reader = ring();
     expect(reader.metadata(put(content(5)), 'dirtree')).toBeDefined();
-    expect(reader.usedMetadata()).toBeUndefined();
+    expect(reader.usedMetadata(0)).toEqual(NONE);
     reader.close();
   });
 });

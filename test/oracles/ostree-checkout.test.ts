@@ -3,15 +3,27 @@
  * out of every repository mode. Trees are committed by that same ostree. Needs root.
  */
 
-import { appendFileSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DigestCache } from '../../src/adapters/digest-cache.ts';
 import { buildImage } from '../../src/adapters/image.ts';
 import { openObjectStore } from '../../src/adapters/object-store.ts';
 import { pathBytes, setXattr } from '../../src/adapters/syscalls.ts';
 import { ascii, hex } from '../../src/formats/encoding.ts';
 import { SealrootError } from '../../src/formats/errors.ts';
+import { compileFileReader } from '../../tools/bundle.ts';
 import { ensureForky, runIn } from '../../tools/chroots.ts';
 import { ensureInstallerTree } from '../../tools/installer-tree.ts';
 import { directory, file, growRandomTree, link, xattr } from './random-tree.ts';
@@ -187,6 +199,52 @@ describe('buildImage()', () => {
     appendFileSync(path.join(work, 'repos', 'child', 'config'), `parent=${parent}\n`);
     const store = openObjectStore(path.join(work, 'repos', 'child'));
     expectSameBytes(buildImage(store, checksum).image, path.join(work, 'images', 'child.bare-user'));
+  });
+
+  it.each(
+    MODES,
+  )('writes the same bytes as ostree for commits in a row, from what was kept: %s', async (mode) => {
+    const name = `row-${mode}`;
+    const root = newTree(name);
+    growRandomTree(root, 300);
+    const library = pathToFileURL(await compileFileReader(newTree(`${name}-library`)));
+    const kept = path.join(work, `${name}.kept`);
+    const states: (readonly number[])[] = [];
+    const changes = [
+      () => {},
+      () => file(root, 'new-file', 5000),
+      () => link(root, 'new', 'a/b'),
+      () => rmSync(path.join(root, 'crowded'), { recursive: true }),
+      () => growRandomTree(directory(root, 'more'), 301),
+      () => {
+        file(directory(root, 'last'), 'file', 10);
+        chmodSync(path.join(root, 'more'), 0o700);
+      },
+    ];
+    for (const [i, change] of changes.entries()) {
+      change();
+      const checksum = await inForky(`
+        ostree --repo=repos/${mode} commit --branch=${name} --tree=dir=trees/${name}
+        ostree --repo=repos/${mode} checkout --composefs ${name} images/${name}.${i}`);
+      const cache = new DigestCache(kept, { now: () => Date.now() + 3000 });
+      states.push(cache.known.map(({ count }) => count));
+      const store = openObjectStore(path.join(work, 'repos', mode), { cache, library });
+      expectSameBytes(buildImage(store, checksum.trim()).image, path.join(work, 'images', `${name}.${i}`));
+      expect(cache.save()).toBeUndefined();
+    }
+    const [first = 0] = states[1] ?? [];
+    expect(first).toBeGreaterThan(100);
+    // Alone, with what was added, and as one again.
+    expect(states.map(([count, added = 0]) => [count === first, added])).toEqual([
+      ...[
+        [false, 0],
+        [true, 0],
+        [true, 1],
+        [true, 2],
+        [true, 2],
+        [false, 0],
+      ],
+    ]);
   });
 
   it('computes the digest that ostree puts into the commit', async () => {

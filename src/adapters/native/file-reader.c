@@ -132,9 +132,8 @@ struct reader {
     /* Of objects, for the calling thread only: how many jobs there are, those of what is known, and all others. */
     uint32_t job_count;
     struct job_table jobs;
-    bool takes_stamps;
+    bool keeps_known;
     struct stamp_table stamps;
-    bool keeps_metadata;
     struct metadata_table metadata_table;
     uint32_t woken;
 };
@@ -620,7 +619,7 @@ static int32_t known_metadata(struct reader *reader, const uint8_t checksum[CHEC
 {
     uint8_t digest[CHECKSUM_BYTES];
     uint32_t size;
-    if (!reader->keeps_metadata || !is_kept(type))
+    if (!is_kept(type))
         return -1;
     const uint8_t *bytes = metadata_table_find(&reader->metadata_table, checksum, &size);
     if (bytes == NULL || size > METADATA_BYTES)
@@ -649,7 +648,7 @@ static int32_t read_metadata(struct reader *reader, const uint8_t checksum[CHECK
     hash_with(&reader->sha256, reader->workers[0], out, status.st_size, digest);
     if (memcmp(digest, checksum, CHECKSUM_BYTES) != 0)
         return -1;
-    if (reader->keeps_metadata && is_kept(type))
+    if (reader->keeps_known && is_kept(type))
         metadata_table_use(&reader->metadata_table, checksum, out, status.st_size);
     return status.st_size;
 }
@@ -740,45 +739,38 @@ void reader_start(struct reader *reader, int threads)
 }
 
 /*
- * From now on every object comes with its stamp, unless it has the one that it has among these, which have to stay where
- * they are. False without memory.
+ * From now on every file object comes with its stamp, unless it has the one that it has among these; dirtrees and dirmetas
+ * are taken from this file of them, where it has them, and noted. Both have to stay where they are. To be called a second
+ * time for what was added later. False without memory.
  */
-bool reader_expect(struct reader *reader, const struct known_stamp *stamps, uint32_t count)
+bool reader_expect(struct reader *reader, const struct known_stamp *stamps, uint32_t count, const uint8_t *metadata,
+                   uint64_t metadata_bytes)
 {
-    reader->takes_stamps = true;
-    return stamp_table_open(&reader->stamps, stamps, count);
+    reader->keeps_known = true;
+    metadata_table_add(&reader->metadata_table, metadata, metadata_bytes);
+    return stamp_table_add(&reader->stamps, stamps, count);
 }
 
-/*
- * From now on dirtrees and dirmetas are taken from this file of them, where it has them, and noted for the next one. A
- * file of another form has none. It has to stay where it is.
- */
-void reader_expect_metadata(struct reader *reader, const uint8_t *file, uint64_t size)
+/* See metadata_table_write. */
+uint32_t reader_used_metadata(struct reader *reader, uint32_t first, uint8_t *file, uint32_t room)
 {
-    reader->keeps_metadata = true;
-    metadata_table_open(&reader->metadata_table, file, size);
-}
-
-/* How large the file is of those that were asked for; it is written when it has room. */
-uint32_t reader_used_metadata(struct reader *reader, uint8_t *file, uint32_t room)
-{
-    return metadata_table_write(&reader->metadata_table, file, room);
+    return metadata_table_write(&reader->metadata_table, first, file, room);
 }
 
 /* Which of the known objects it is; -1 for another. */
 static int32_t known_entry(const struct reader *reader, const uint8_t checksum[CHECKSUM_BYTES])
 {
-    return reader->takes_stamps ? stamp_table_find(&reader->stamps, checksum) : -1;
+    return stamp_table_find(&reader->stamps, checksum);
 }
 
 static void publish_object(struct reader *reader, uint32_t job, const uint8_t *checksum, int32_t entry)
 {
     struct slot *slot = &reader->slots[job % reader->slot_count];
     memcpy(slot->name, checksum, CHECKSUM_BYTES);
-    slot->stamping = !reader->takes_stamps ? NO_STAMP : entry < 0 ? TAKE_STAMP : COMPARE_STAMP;
+    slot->stamping = !reader->keeps_known ? NO_STAMP : entry < 0 ? TAKE_STAMP : COMPARE_STAMP;
     if (entry >= 0) {
         slot->entry = entry;
-        memcpy(slot->stamp, reader->stamps.stamps[entry].stamp, STAMP_BYTES);
+        memcpy(slot->stamp, stamp_table_stamp(&reader->stamps, entry), STAMP_BYTES);
     }
     atomic_store(&slot->state, PENDING);
     /* Nobody looks at the slot before. */
@@ -815,8 +807,7 @@ void reader_announce(struct reader *reader, const uint8_t *bytes, uint32_t count
     uint8_t checksums[MAX_ANNOUNCED][CHECKSUM_BYTES];
     for (uint32_t i = 0; i < count; i++)
         memcpy(checksums[i], bytes + announced->places[i], CHECKSUM_BYTES);
-    if (reader->takes_stamps)
-        stamp_table_fetch(&reader->stamps, checksums, count);
+    stamp_table_fetch(&reader->stamps, checksums, count);
     for (uint32_t i = 0; i < count; i++)
         announced->jobs[i] = announce(reader, checksums[i]);
     if (reader->job_count - reader->woken < JOBS_PER_WAKE)

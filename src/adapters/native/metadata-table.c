@@ -12,19 +12,22 @@
 /* Where the entries of a file begin: behind their number. */
 #define ENTRIES_AT sizeof(uint32_t)
 
-bool metadata_table_open(struct metadata_table *table, const uint8_t *file, size_t size)
+void metadata_table_add(struct metadata_table *table, const uint8_t *file, size_t size)
 {
-    uint32_t count;
+    struct metadata_part *part = &table->parts[table->part_count];
+    uint32_t count = 0;
+    if (table->part_count == METADATA_PARTS)
+        return;
+    table->part_count++;
     if (size < ENTRIES_AT || size > UINT32_MAX)
-        return false;
+        return;
     memcpy(&count, file, sizeof(count));
-    if (count > (size - ENTRIES_AT) / sizeof(*table->known))
-        return false;
-    table->known = (const struct known_metadata *)(file + ENTRIES_AT);
-    table->known_count = count;
-    table->known_bytes = file + ENTRIES_AT + count * sizeof(*table->known);
-    table->known_size = size - ENTRIES_AT - count * sizeof(*table->known);
-    return true;
+    if (count > (size - ENTRIES_AT) / sizeof(*part->known))
+        return;
+    part->known = (const struct known_metadata *)(file + ENTRIES_AT);
+    part->count = count;
+    part->bytes = file + ENTRIES_AT + count * sizeof(*part->known);
+    part->size = size - ENTRIES_AT - count * sizeof(*part->known);
 }
 
 void metadata_table_close(struct metadata_table *table)
@@ -39,17 +42,26 @@ static int compare_checksums(const void *a, const void *b)
     return memcmp(a, b, CHECKSUM_BYTES);
 }
 
+static const uint8_t *find_in(const struct metadata_part *part, const uint8_t checksum[CHECKSUM_BYTES], uint32_t *size)
+{
+    if (part->count == 0)
+        return NULL;
+    const struct known_metadata *found =
+        bsearch(checksum, part->known, part->count, sizeof(*part->known), compare_checksums);
+    if (found == NULL || found->at > part->size || found->size > part->size - found->at)
+        return NULL;
+    *size = found->size;
+    return part->bytes + found->at;
+}
+
 const uint8_t *metadata_table_find(const struct metadata_table *table, const uint8_t checksum[CHECKSUM_BYTES],
                                    uint32_t *size)
 {
-    if (table->known_count == 0)
-        return NULL;
-    const struct known_metadata *found =
-        bsearch(checksum, table->known, table->known_count, sizeof(*table->known), compare_checksums);
-    if (found == NULL || found->at > table->known_size || found->size > table->known_size - found->at)
-        return NULL;
-    *size = found->size;
-    return table->known_bytes + found->at;
+    const uint8_t *found = NULL;
+    /* The new one of two: it was read because the other was damaged. */
+    for (uint32_t i = table->part_count; found == NULL && i > 0; i--)
+        found = find_in(&table->parts[i - 1], checksum, size);
+    return found;
 }
 
 /* Makes room for so many more; false when there is none. */
@@ -68,24 +80,30 @@ static bool grow(void **memory, uint32_t *room, uint32_t first, uint32_t used, u
     return true;
 }
 
-static bool is_known(const struct metadata_table *table, const uint8_t *bytes)
+/* In which of them these bytes are. */
+static uint32_t part_of(const struct metadata_table *table, const uint8_t *bytes)
 {
-    uintptr_t from = (uintptr_t)table->known_bytes, at = (uintptr_t)bytes;
-    return at >= from && at - from < table->known_size;
+    for (uint32_t i = 0; i < table->part_count; i++) {
+        uintptr_t from = (uintptr_t)table->parts[i].bytes, at = (uintptr_t)bytes;
+        if (at >= from && at - from < table->parts[i].size)
+            return i;
+    }
+    return METADATA_PARTS;
 }
 
 void metadata_table_use(struct metadata_table *table, const uint8_t checksum[CHECKSUM_BYTES], const uint8_t *bytes,
                         uint32_t size)
 {
-    bool known = is_known(table, bytes);
+    uint32_t part = part_of(table, bytes);
+    bool known = part < METADATA_PARTS;
     if (size > MAX_USED_BYTES - table->used_size || table->used_count > MAX_USED_BYTES / sizeof(*table->used) ||
         !grow((void **)&table->used, &table->used_room, FIRST_COUNT, table->used_count, 1, sizeof(*table->used)) ||
         (!known && !grow((void **)&table->read_bytes, &table->read_room, FIRST_BYTES, table->read_size, size, 1)))
         return;
     struct used_metadata *used = &table->used[table->used_count++];
     memcpy(used->checksum, checksum, CHECKSUM_BYTES);
-    used->is_known = known;
-    used->at = known ? bytes - table->known_bytes : table->read_size;
+    used->part = part;
+    used->at = known ? bytes - table->parts[part].bytes : table->read_size;
     used->size = size;
     table->used_size += size;
     if (known)
@@ -94,25 +112,36 @@ void metadata_table_use(struct metadata_table *table, const uint8_t checksum[CHE
     table->read_size += size;
 }
 
-uint32_t metadata_table_write(struct metadata_table *table, uint8_t *file, uint32_t room)
+uint32_t metadata_table_write(struct metadata_table *table, uint32_t first, uint8_t *file, uint32_t room)
 {
-    uint32_t entries = table->used_count * sizeof(*table->known), all = ENTRIES_AT + entries + table->used_size;
+    uint32_t count = 0, size = 0;
+    for (uint32_t i = 0; i < table->used_count; i++) {
+        if (table->used[i].part < first)
+            continue;
+        count++;
+        size += table->used[i].size;
+    }
+    uint32_t entries = count * sizeof(struct known_metadata), all = ENTRIES_AT + entries + size;
     if (room < all)
         return all;
-    memcpy(file, &table->used_count, sizeof(table->used_count));
-    if (table->used_count == 0)
+    memcpy(file, &count, sizeof(count));
+    if (count == 0)
         return all;
     qsort(table->used, table->used_count, sizeof(*table->used), compare_checksums);
     struct known_metadata *entry = (struct known_metadata *)(file + ENTRIES_AT);
     uint8_t *bytes = file + ENTRIES_AT + entries;
     uint32_t at = 0;
-    for (uint32_t i = 0; i < table->used_count; i++, entry++) {
+    for (uint32_t i = 0; i < table->used_count; i++) {
         const struct used_metadata *used = &table->used[i];
+        if (used->part < first)
+            continue;
+        const uint8_t *from = used->part < METADATA_PARTS ? table->parts[used->part].bytes : table->read_bytes;
         memcpy(entry->checksum, used->checksum, CHECKSUM_BYTES);
         entry->at = at;
         entry->size = used->size;
-        memcpy(bytes + at, (used->is_known ? table->known_bytes : table->read_bytes) + used->at, used->size);
+        memcpy(bytes + at, from + used->at, used->size);
         at += used->size;
+        entry++;
     }
     return all;
 }

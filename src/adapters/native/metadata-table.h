@@ -18,19 +18,27 @@ struct known_metadata {
     uint32_t at, size;
 } __attribute__((packed));
 
+/* What an earlier run has left, and what the runs since then have added. */
+#define METADATA_PARTS 2
+
+/* A file of the caller. */
+struct metadata_part {
+    const struct known_metadata *known;
+    uint32_t count;
+    const uint8_t *bytes;
+    uint32_t size;
+};
+
 struct used_metadata {
     uint8_t checksum[CHECKSUM_BYTES];
-    /* Among the known bytes, or those that were read. */
-    bool is_known;
+    /* Among the bytes of that part; METADATA_PARTS: those that were read. */
+    uint32_t part;
     uint32_t at, size;
 };
 
 struct metadata_table {
-    /* Those of the earlier run, in the caller's file. */
-    const struct known_metadata *known;
-    uint32_t known_count;
-    const uint8_t *known_bytes;
-    uint32_t known_size;
+    struct metadata_part parts[METADATA_PARTS];
+    uint32_t part_count;
     /* Those of this one, in the order in which they were asked for. */
     struct used_metadata *used;
     uint32_t used_count, used_room, used_size;
@@ -38,8 +46,8 @@ struct metadata_table {
     uint32_t read_size, read_room;
 };
 
-/* Of these bytes, which have to stay where they are. False for what has another form: nothing is known then. */
-bool metadata_table_open(struct metadata_table *table, const uint8_t *file, size_t size);
+/* Adds those of this file, which has to stay where it is; none of one that has another form. */
+void metadata_table_add(struct metadata_table *table, const uint8_t *file, size_t size);
 void metadata_table_close(struct metadata_table *table);
 /* NULL when there is none; its bytes are yet to be hashed. */
 const uint8_t *metadata_table_find(const struct metadata_table *table, const uint8_t checksum[CHECKSUM_BYTES],
@@ -47,7 +55,7 @@ const uint8_t *metadata_table_find(const struct metadata_table *table, const uin
 /* Notes one of this run, found in the table or read, unless there is no more room for it. */
 void metadata_table_use(struct metadata_table *table, const uint8_t checksum[CHECKSUM_BYTES], const uint8_t *bytes,
                         uint32_t size);
-/* How large the file of those of this run is; it is written when it has room. */
-uint32_t metadata_table_write(struct metadata_table *table, uint8_t *file, uint32_t room);
+/* How large the file is of those of this run that were not in one of the first so many; it is written when it has room. */
+uint32_t metadata_table_write(struct metadata_table *table, uint32_t first, uint8_t *file, uint32_t room);
 
 #endif

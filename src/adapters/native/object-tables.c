@@ -106,56 +106,88 @@ static uint32_t bucket_of(const uint8_t checksum[CHECKSUM_BYTES])
     return (uint32_t)checksum[0] << 8 | checksum[1];
 }
 
-bool stamp_table_open(struct stamp_table *table, const struct known_stamp *stamps, uint32_t count)
+bool stamp_table_add(struct stamp_table *table, const struct known_stamp *stamps, uint32_t count)
 {
-    table->stamps = stamps;
-    table->jobs = calloc(count == 0 ? 1 : count, sizeof(*table->jobs));
-    table->starts = calloc(BUCKETS + 1, sizeof(*table->starts));
-    if (table->jobs == NULL || table->starts == NULL)
+    if (count == 0)
+        return true;
+    if (table->part_count == STAMP_PARTS || count > (uint32_t)INT32_MAX - table->count)
         return false;
+    int32_t *jobs = realloc(table->jobs, (table->count + count) * sizeof(*jobs));
+    if (jobs == NULL)
+        return false;
+    table->jobs = jobs;
+    uint32_t *starts = calloc(BUCKETS + 1, sizeof(*starts));
+    if (starts == NULL)
+        return false;
+    memset(jobs + table->count, 0, count * sizeof(*jobs));
     for (uint32_t i = 0; i < count; i++)
-        table->starts[bucket_of(stamps[i].checksum) + 1] = i + 1;
+        starts[bucket_of(stamps[i].checksum) + 1] = i + 1;
     /* An empty bucket ends where the one before it does. */
     for (uint32_t bucket = 1; bucket <= BUCKETS; bucket++)
-        if (table->starts[bucket] < table->starts[bucket - 1])
-            table->starts[bucket] = table->starts[bucket - 1];
+        if (starts[bucket] < starts[bucket - 1])
+            starts[bucket] = starts[bucket - 1];
+    table->parts[table->part_count++] = (struct stamp_part){ stamps, table->count, starts };
+    table->count += count;
     return true;
 }
 
 void stamp_table_close(struct stamp_table *table)
 {
     free(table->jobs);
-    free(table->starts);
+    for (uint32_t i = 0; i < table->part_count; i++)
+        free(table->parts[i].starts);
 }
 
-void stamp_table_fetch(const struct stamp_table *table, const uint8_t (*checksums)[CHECKSUM_BYTES], uint32_t count)
+static void fetch_from(const struct stamp_part *part, const uint8_t (*checksums)[CHECKSUM_BYTES], uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        __builtin_prefetch(&table->starts[bucket_of(checksums[i])]);
+        __builtin_prefetch(&part->starts[bucket_of(checksums[i])]);
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t *starts = table->starts + bucket_of(checksums[i]);
+        const uint32_t *starts = part->starts + bucket_of(checksums[i]);
         if (starts[0] == starts[1])
             continue;
-        const struct known_stamp *first = table->stamps + starts[0];
+        const struct known_stamp *first = part->stamps + starts[0];
         __builtin_prefetch(first);
         __builtin_prefetch(&first->stamp[STAMP_BYTES - 1]);
     }
 }
 
-int32_t stamp_table_find(const struct stamp_table *table, const uint8_t checksum[CHECKSUM_BYTES])
+void stamp_table_fetch(const struct stamp_table *table, const uint8_t (*checksums)[CHECKSUM_BYTES], uint32_t count)
 {
-    uint32_t from = table->starts[bucket_of(checksum)], to = table->starts[bucket_of(checksum) + 1];
+    for (uint32_t i = 0; i < table->part_count; i++)
+        fetch_from(&table->parts[i], checksums, count);
+}
+
+static int32_t find_in(const struct stamp_part *part, const uint8_t checksum[CHECKSUM_BYTES])
+{
+    uint32_t from = part->starts[bucket_of(checksum)], to = part->starts[bucket_of(checksum) + 1];
     while (from < to) {
         uint32_t middle = from + (to - from) / 2;
-        int order = memcmp(table->stamps[middle].checksum, checksum, CHECKSUM_BYTES);
+        int order = memcmp(part->stamps[middle].checksum, checksum, CHECKSUM_BYTES);
         if (order == 0)
-            return middle;
+            return part->first + middle;
         if (order < 0)
             from = middle + 1;
         else
             to = middle;
     }
     return -1;
+}
+
+int32_t stamp_table_find(const struct stamp_table *table, const uint8_t checksum[CHECKSUM_BYTES])
+{
+    int32_t entry = -1;
+    for (uint32_t i = table->part_count; entry < 0 && i > 0; i--)
+        entry = find_in(&table->parts[i - 1], checksum);
+    return entry;
+}
+
+const uint8_t *stamp_table_stamp(const struct stamp_table *table, int32_t entry)
+{
+    const struct stamp_part *part = &table->parts[table->part_count - 1];
+    while ((uint32_t)entry < part->first)
+        part--;
+    return part->stamps[entry - part->first].stamp;
 }
 
 int32_t stamp_table_add_job(struct stamp_table *table, int32_t entry, int32_t job)

@@ -32,13 +32,23 @@ struct known_stamp {
     uint8_t stamp[STAMP_BYTES];
 };
 
-struct stamp_table {
-    /* The caller's, in the order of their checksums. */
+/* What an earlier run has left, and what the runs since then have added. */
+#define STAMP_PARTS 2
+
+struct stamp_part {
+    /* The caller's, in the order of their checksums, and the number of the first one's entry. */
     const struct known_stamp *stamps;
-    /* 1 + the job of each of these objects; 0 where there is none. */
-    int32_t *jobs;
+    uint32_t first;
     /* Where those begin that have the same first two bytes, and at the end their number. */
     uint32_t *starts;
+};
+
+struct stamp_table {
+    struct stamp_part parts[STAMP_PARTS];
+    uint32_t part_count;
+    /* Of all parts; 1 + the job of each of these objects; 0 where there is none. */
+    uint32_t count;
+    int32_t *jobs;
 };
 
 /* False unless these are 64 digits, of lower case, and no more. */
@@ -50,13 +60,18 @@ int32_t job_table_find(const struct job_table *table, const uint8_t checksum[CHE
 /* The same, which is `job` for a checksum that had none; NO_JOB without memory. */
 int32_t job_table_add(struct job_table *table, const uint8_t checksum[CHECKSUM_BYTES], int32_t job);
 
-/* Of so many in the order of their checksums, which have to stay where they are. */
-bool stamp_table_open(struct stamp_table *table, const struct known_stamp *stamps, uint32_t count);
+/*
+ * Adds so many in the order of their checksums, which have to stay where they are. Their entries are numbered from those on
+ * that are there; of an object that has one already the new one counts. False for more than STAMP_PARTS, or without memory.
+ */
+bool stamp_table_add(struct stamp_table *table, const struct known_stamp *stamps, uint32_t count);
 void stamp_table_close(struct stamp_table *table);
 /* Fetches what looking for these will look at: of a large table, memory that is in no cache of the processor. */
 void stamp_table_fetch(const struct stamp_table *table, const uint8_t (*checksums)[CHECKSUM_BYTES], uint32_t count);
 /* The number of the entry; -1 for none. */
 int32_t stamp_table_find(const struct stamp_table *table, const uint8_t checksum[CHECKSUM_BYTES]);
+/* That of the entry, STAMP_BYTES. */
+const uint8_t *stamp_table_stamp(const struct stamp_table *table, int32_t entry);
 /* The job of that entry's object, which is `job` if it had none. */
 int32_t stamp_table_add_job(struct stamp_table *table, int32_t entry, int32_t job);
 

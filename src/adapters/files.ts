@@ -138,7 +138,7 @@ async function writeNew(file: string, bytes: Uint8Array, mode: number): Promise<
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
     // After the content: the umask has no say, and a secret is never readable by others in between.
     fchmodSync(fd, mode);
-    // What takes long is the disk. Writing, too, by another thread: then this one would have to be idle for fsync to begin.
+    // By another thread, for the disk takes long. Were writing, too, then fsync would begin only when this one is idle.
     await promisify(fsync)(fd);
   } catch (error) {
     removeIfExists(file);

@@ -108,8 +108,8 @@ export class DigestCache {
    */
   end(usedMetadata: (first: number) => Uint8Array): void {
     const [{ size, count }, later] = [this.#base, this.#later];
-    const read = usedMetadata(this.known.length);
-    if (this.#added.size === 0 && read.length === NO_METADATA.length) return;
+    const isRead = () => usedMetadata(this.known.length).length > NO_METADATA.length;
+    if (this.#added.size === 0 && !isRead()) return;
     const metadata = usedMetadata(1);
     const added = later.count + this.#added.size;
     const isLarge = added * ENTRY_BYTES + metadata.length > size * MAX_ADDED_SHARE;

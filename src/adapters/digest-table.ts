@@ -66,7 +66,7 @@ export class DigestTable {
   readonly #digestsAt: number;
   readonly #partsAt: number;
   /** In the form of KnownObjects. */
-  readonly metadata: Uint8Array;
+  readonly #metadata: Uint8Array;
   /** Of all entries; made when the first is asked for. */
   #digests: ByteString | undefined;
   readonly #parts = new Map<number, Part>();
@@ -91,7 +91,7 @@ export class DigestTable {
     this.size = size;
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#plain = bytes;
-    this.metadata = bytes.subarray(bytes.length - this.#bytes.readUInt32LE(METADATA_BYTES_AT));
+    this.#metadata = bytes.subarray(bytes.length - this.#bytes.readUInt32LE(METADATA_BYTES_AT));
     this.count = count;
     this.#digestsAt = HEAD_BYTES + count * STAMPED_BYTES;
     const factsAt = this.#digestsAt + count * DIGEST_BYTES;
@@ -125,11 +125,10 @@ export class DigestTable {
   }
 
   get known(): KnownObjects {
-    const { count, metadata } = this;
     return {
       stamps: this.#plain.subarray(HEAD_BYTES, this.#digestsAt),
-      count,
-      metadata,
+      count: this.count,
+      metadata: this.#metadata,
     };
   }
 
@@ -216,7 +215,7 @@ export class DigestTable {
   /** What stands together stays together: an entry by itself is only looked at when it is new, or was not asked for. */
   #encode(places: readonly Place[], used: Uint8Array, metadata: Uint8Array, run: number): Buffer {
     const count = this.#countWith(places);
-    const parts = new Parts(this.#bytes.subarray(this.#partsAt, this.#bytes.length - this.metadata.length));
+    const parts = new Parts(this.#bytes.subarray(this.#partsAt, this.#bytes.length - this.#metadata.length));
     const encoded = places.map(({ entry, before, isThere }) => {
       // An object that is known by another inode is what it was.
       const stood = isThere ? (this.#facts[before * FACTS.WORDS + FACTS.PART] as number) : undefined;

@@ -51,10 +51,16 @@ type Argument = number | bigint | string | Uint8Array | Pointer;
  * function writes there arrives only if the prototype says _Out_ or _Inout_.
  */
 export function libcFunction<T = number | bigint>(prototype: string): (...args: readonly Argument[]) => T {
+  const bound = binder<T>(prototype);
+  return (...args) => bound()(...args);
+}
+
+/** The function itself, from the first call on. */
+function binder<T>(prototype: string): () => (...args: readonly Argument[]) => T {
   let bound: ((...args: readonly Argument[]) => T) | undefined;
-  return (...args) => {
-    bound ??= load().libc.func(prototype);
-    return bound(...args);
+  return () => {
+    bound ??= load().libc.func(prototype) as NonNullable<typeof bound>;
+    return bound;
   };
 }
 
@@ -64,16 +70,12 @@ export function libcFunction<T = number | bigint>(prototype: string): (...args: 
  * included, may make system calls of its own that fail.
  */
 export function systemCall(prototype: string): (...args: readonly Argument[]) => number {
-  let bound: ((...args: readonly Argument[]) => number | bigint) | undefined;
-  let lastErrno: Koffi['errno'];
+  const bound = binder<number | bigint>(prototype);
   return (...args) => {
-    if (bound === undefined) {
-      const { koffi, libc } = load();
-      bound = libc.func(prototype) as NonNullable<typeof bound>;
-      lastErrno = koffi.errno;
-    }
-    const result = bound(...args);
-    return result < 0 ? -lastErrno() : Number(result);
+    const call = bound();
+    const { errno } = load().koffi;
+    const result = call(...args);
+    return result < 0 ? -errno() : Number(result);
   };
 }
 

@@ -239,8 +239,9 @@ class Store implements ObjectStore {
 
   release(): void {
     const readAhead = this.#readAhead;
-    if (readAhead !== undefined) this.#options.cache?.end((first) => readAhead.usedMetadata(first));
-    readAhead?.close();
+    if (readAhead === undefined) return;
+    this.#options.cache?.end((first) => readAhead.usedMetadata(first));
+    readAhead.close();
     this.#readAhead = undefined;
   }
 

@@ -328,6 +328,25 @@ describe('DigestCache', () => {
     expect(save(open(), much)).toBeUndefined();
     expect(known()).toEqual([Buffer.from(much).toString(), '']);
     expect(inode()).not.toBe(first);
+    // Also when there is no more room for all entries.
+    keep([1]);
+    symlinkSync('a/b', object(4));
+    const cache = open();
+    add(cache, 4, LINK);
+    expect(save(cache)).toBeUndefined();
+    const again = (options: DigestCacheOptions) => {
+      writeFileSync(object(2), '2');
+      const last = open(options);
+      add(last, 2);
+      expect(save(last, metadata('more'))).toBeUndefined();
+    };
+    again({ maxEntries: 2 });
+    expect(known()).toEqual(['metamore', '']);
+    expect(plain(found(2))).toEqual(plain(regular(2)));
+    expect([1, 4].filter((number) => found(number) !== undefined).length).toBe(1);
+    const { size } = statSync(file);
+    again({});
+    expect(statSync(file).size).toBe(size);
   });
 
   it('keeps the targets of links apart that have the xattrs of files', () => {
@@ -459,9 +478,8 @@ describe('DigestCache', () => {
       add(cache, 3);
       expect(save(cache)).toBeUndefined();
       expect(counts()).toEqual([42, 0]);
-      expect([100, 101, 1, 2, 3].map((number) => found(number) !== undefined)).toEqual([
-        ...[false, true, true, true, true],
-      ]);
+      const isKnown = [100, 101, 1, 2, 3].map((number) => found(number) !== undefined);
+      expect(isKnown).toEqual([false, true, true, true, true]);
     });
 
     it('is not the worse when one of the files is damaged, or the other of another time', () => {

@@ -236,14 +236,12 @@ describe('buildImage()', () => {
     expect(first).toBeGreaterThan(100);
     // Alone, with what was added, and as one again.
     expect(states.map(([count, added = 0]) => [count === first, added])).toEqual([
-      ...[
-        [false, 0],
-        [true, 0],
-        [true, 1],
-        [true, 2],
-        [true, 2],
-        [false, 0],
-      ],
+      [false, 0],
+      [true, 0],
+      [true, 1],
+      [true, 2],
+      [true, 2],
+      [false, 0],
     ]);
   });
 

@@ -16,7 +16,7 @@ void metadata_table_add(struct metadata_table *table, const uint8_t *file, size_
 {
     struct metadata_part *part = &table->parts[table->part_count];
     uint32_t count = 0;
-    if (table->part_count == METADATA_PARTS)
+    if (table->part_count == KNOWN_PARTS)
         return;
     table->part_count++;
     if (size < ENTRIES_AT || size > UINT32_MAX)
@@ -88,14 +88,14 @@ static uint32_t part_of(const struct metadata_table *table, const uint8_t *bytes
         if (at >= from && at - from < table->parts[i].size)
             return i;
     }
-    return METADATA_PARTS;
+    return KNOWN_PARTS;
 }
 
 void metadata_table_use(struct metadata_table *table, const uint8_t checksum[CHECKSUM_BYTES], const uint8_t *bytes,
                         uint32_t size)
 {
     uint32_t part = part_of(table, bytes);
-    bool known = part < METADATA_PARTS;
+    bool known = part < KNOWN_PARTS;
     if (size > MAX_USED_BYTES - table->used_size || table->used_count > MAX_USED_BYTES / sizeof(*table->used) ||
         !grow((void **)&table->used, &table->used_room, FIRST_COUNT, table->used_count, 1, sizeof(*table->used)) ||
         (!known && !grow((void **)&table->read_bytes, &table->read_room, FIRST_BYTES, table->read_size, size, 1)))
@@ -135,7 +135,7 @@ uint32_t metadata_table_write(struct metadata_table *table, uint32_t first, uint
         const struct used_metadata *used = &table->used[i];
         if (used->part < first)
             continue;
-        const uint8_t *from = used->part < METADATA_PARTS ? table->parts[used->part].bytes : table->read_bytes;
+        const uint8_t *from = used->part < KNOWN_PARTS ? table->parts[used->part].bytes : table->read_bytes;
         memcpy(entry->checksum, used->checksum, CHECKSUM_BYTES);
         entry->at = at;
         entry->size = used->size;

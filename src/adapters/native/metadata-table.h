@@ -18,9 +18,6 @@ struct known_metadata {
     uint32_t at, size;
 } __attribute__((packed));
 
-/* What an earlier run has left, and what the runs since then have added. */
-#define METADATA_PARTS 2
-
 /* A file of the caller. */
 struct metadata_part {
     const struct known_metadata *known;
@@ -31,13 +28,13 @@ struct metadata_part {
 
 struct used_metadata {
     uint8_t checksum[CHECKSUM_BYTES];
-    /* Among the bytes of that part; METADATA_PARTS: those that were read. */
+    /* Among the bytes of that part; KNOWN_PARTS: those that were read. */
     uint32_t part;
     uint32_t at, size;
 };
 
 struct metadata_table {
-    struct metadata_part parts[METADATA_PARTS];
+    struct metadata_part parts[KNOWN_PARTS];
     uint32_t part_count;
     /* Those of this one, in the order in which they were asked for. */
     struct used_metadata *used;

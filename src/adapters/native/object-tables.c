@@ -110,7 +110,7 @@ bool stamp_table_add(struct stamp_table *table, const struct known_stamp *stamps
 {
     if (count == 0)
         return true;
-    if (table->part_count == STAMP_PARTS || count > (uint32_t)INT32_MAX - table->count)
+    if (table->part_count == KNOWN_PARTS || count > (uint32_t)INT32_MAX - table->count)
         return false;
     int32_t *jobs = realloc(table->jobs, (table->count + count) * sizeof(*jobs));
     if (jobs == NULL)

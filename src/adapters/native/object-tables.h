@@ -32,8 +32,8 @@ struct known_stamp {
     uint8_t stamp[STAMP_BYTES];
 };
 
-/* What an earlier run has left, and what the runs since then have added. */
-#define STAMP_PARTS 2
+/* In so many parts it is known: what an earlier run has left, and what the runs since then have added. */
+#define KNOWN_PARTS 2
 
 struct stamp_part {
     /* The caller's, in the order of their checksums, and the number of the first one's entry. */
@@ -44,7 +44,7 @@ struct stamp_part {
 };
 
 struct stamp_table {
-    struct stamp_part parts[STAMP_PARTS];
+    struct stamp_part parts[KNOWN_PARTS];
     uint32_t part_count;
     /* Of all parts; 1 + the job of each of these objects; 0 where there is none. */
     uint32_t count;
@@ -62,7 +62,7 @@ int32_t job_table_add(struct job_table *table, const uint8_t checksum[CHECKSUM_B
 
 /*
  * Adds so many in the order of their checksums, which have to stay where they are. Their entries are numbered from those on
- * that are there; of an object that has one already the new one counts. False for more than STAMP_PARTS, or without memory.
+ * that are there; of an object that has one already the new one counts. False for more than KNOWN_PARTS, or without memory.
  */
 bool stamp_table_add(struct stamp_table *table, const struct known_stamp *stamps, uint32_t count);
 void stamp_table_close(struct stamp_table *table);
